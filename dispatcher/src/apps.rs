@@ -1,0 +1,191 @@
+//! The apps: what takes part in the router's phases. One file an app, one line in [`build`].
+//!
+//! To write one: make a type, implement [`App`] for it with the phases it takes part in, name it in
+//! `shared/src/config/apps.rs` and in [`build`]. `docs/writing-an-app.md` shows a whole one.
+
+mod default;
+
+mod echo;
+
+mod keyword;
+
+mod pattern;
+
+mod ping;
+
+use std::borrow::Cow;
+
+use futures_util::future::BoxFuture;
+use shared::{
+    config::{self, Config},
+    message::{BackendName, Identity, IncomingMessage},
+    template::Template,
+};
+
+/// Why an app failed. The message is tried again later.
+pub type AppError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Takes part in the router's phases. Every phase has a default that does nothing.
+pub trait App: Send + Sync {
+    /// The name, for logs and metrics.
+    fn name(&self) -> &str;
+
+    /// The first phase: may stop the message, which then reaches no other phase. Replies made before are still sent.
+    fn filter<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, Filter> {
+        Step::ready(Filter::Pass)
+    }
+
+    /// The second phase: may add to the message, or change it for the apps that follow.
+    fn parse<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, ()> {
+        Step::ready(())
+    }
+
+    /// The third phase: may claim the message. The first app that does ends the phase.
+    fn handle<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, Claim> {
+        Step::ready(Claim::Passed)
+    }
+
+    /// The fourth phase, for messages that nobody handled.
+    fn default<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, Claim> {
+        Step::ready(Claim::Passed)
+    }
+
+    /// The last phase, for every message that was not filtered.
+    fn cleanup<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, ()> {
+        Step::ready(())
+    }
+
+    /// For each reply, apps in reverse order: may change or cancel it.
+    fn outgoing<'a>(&'a self, _draft: &'a mut Draft) -> Step<'a, Outgoing> {
+        Step::ready(Outgoing::Send)
+    }
+}
+
+/// What `filter` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Go on.
+    Pass,
+    /// Stop the message here.
+    Stop,
+}
+
+/// What `handle` and `default` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It was ours; nobody else is asked.
+    Handled,
+    /// It was not ours.
+    Passed,
+}
+
+/// What `outgoing` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Go on.
+    Send,
+    /// Do not send it.
+    Cancel,
+}
+
+/// What a phase gives: at once, or after some waiting. Most apps never wait, and then nothing is allocated.
+pub enum Step<'a, T> {
+    /// At once.
+    Ready(Result<T, AppError>),
+    /// After a database, another service, ... has answered.
+    Later(BoxFuture<'a, Result<T, AppError>>),
+}
+
+impl<'a, T> Step<'a, T> {
+    /// Gives `value` at once.
+    pub fn ready(value: T) -> Self {
+        Self::Ready(Ok(value))
+    }
+
+    /// Gives what `future` gives.
+    pub fn later(future: impl Future<Output = Result<T, AppError>> + Send + 'a) -> Self {
+        Self::Later(Box::pin(future))
+    }
+
+    pub(crate) async fn done(self) -> Result<T, AppError> {
+        match self {
+            Self::Ready(result) => result,
+            Self::Later(future) => future.await,
+        }
+    }
+}
+
+/// A message on its way through the phases, and the replies made so far.
+pub struct Context<'r> {
+    /// The message. `parse` may change it; its id and backend belong to the queue and are best left alone.
+    pub message: IncomingMessage,
+    /// `project_name` of the configuration.
+    pub project_name: &'r str,
+    pub(crate) drafts: Vec<Draft>,
+}
+
+/// A reply that is not queued yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The backend to send it through.
+    pub backend: BackendName,
+    /// Who shall get it, each once.
+    pub identities: Vec<Identity>,
+    /// What it says.
+    pub text: String,
+}
+
+impl<'r> Context<'r> {
+    pub(crate) fn new(message: IncomingMessage, project_name: &'r str) -> Self {
+        Self { message, project_name, drafts: Vec::new() }
+    }
+
+    /// Replies to the sender.
+    pub fn respond(&mut self, text: impl Into<String>) {
+        let (backend, identity) = (self.message.backend.clone(), self.message.identity.clone());
+        self.send(backend, vec![identity], text);
+    }
+
+    /// Sends to anybody, through any backend. Identities that repeat are sent to once; none at all is no message.
+    pub fn send(&mut self, backend: BackendName, mut identities: Vec<Identity>, text: impl Into<String>) {
+        let mut seen = std::collections::HashSet::new();
+        identities.retain(|identity| seen.insert(identity.clone()));
+        if !identities.is_empty() {
+            self.drafts.push(Draft { backend, identities, text: text.into() });
+        }
+    }
+
+    /// A value that every reply template may name; `text` is what `{text}` stands for.
+    fn value<'v>(&'v self, name: &str, text: &'v str) -> Option<Cow<'v, str>> {
+        Some(Cow::Borrowed(match name {
+            "text" => text,
+            "identity" => self.message.identity.as_str(),
+            "backend" => self.message.backend.as_str(),
+            "project_name" => self.project_name,
+            _ => return None,
+        }))
+    }
+
+    /// Replies with `template`; `text` is what `{text}` stands for.
+    fn respond_with(&mut self, template: &Template, text: &str) {
+        let reply = template.render(|name| self.value(name, text));
+        self.respond(reply);
+    }
+}
+
+/// The apps of `config`, in order.
+#[must_use]
+pub fn build(config: &Config) -> Vec<Box<dyn App>> {
+    let build_one = |app: &config::App| -> Box<dyn App> {
+        match app.clone() {
+            config::App::Echo(keyword) => Box::new(echo::Echo::new(keyword)),
+            config::App::Ping => Box::new(ping::Ping),
+            config::App::Keyword { keyword, help, reply } => {
+                Box::new(keyword::Handler::new(keyword, help, reply))
+            }
+            config::App::Pattern { pattern, reply } => Box::new(pattern::Handler::new(pattern, reply)),
+            config::App::Default { reply } => Box::new(default::Default::new(reply)),
+        }
+    };
+    config.apps.iter().map(build_one).collect()
+}

@@ -1,0 +1,27 @@
+//! The `default` app: answers what no other app claimed.
+
+use shared::template::Template;
+
+use super::{App, Claim, Context, Step};
+
+pub(super) struct Default {
+    reply: Template,
+}
+
+impl Default {
+    pub(super) fn new(reply: Template) -> Self {
+        Self { reply }
+    }
+}
+
+impl App for Default {
+    fn name(&self) -> &'static str {
+        "default"
+    }
+
+    fn default<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {
+        let text = context.message.text.clone();
+        context.respond_with(&self.reply, &text);
+        Step::ready(Claim::Handled)
+    }
+}

@@ -1,0 +1,202 @@
+//! The engines: the code that sends for a backend. One file an engine, one line in [`Engines::build`].
+//!
+//! [`Engine::plan`] is pure: it cuts a message into parts, each one billable provider call. [`Engine::send`] makes one
+//! call. The error says what is known about it; what becomes of the message is decided elsewhere.
+
+pub mod http;
+
+pub mod httptester;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use shared::{
+    config::{self, Config, backends::OnUnknown},
+    lifecycle::Failure,
+    message::{BackendName, Identity, MessageId, OutgoingMessage},
+    telemetry::Privacy,
+};
+
+use self::httptester::HttpTester;
+
+/// The class of [`SendError::Unavailable`].
+pub(crate) const UNAVAILABLE: &str = "unavailable";
+
+/// Sends for one backend.
+pub trait Engine: Send + Sync {
+    /// Cuts a message into parts. The same message always gives the same parts.
+    fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError>;
+
+    /// Makes one provider call.
+    fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>>;
+}
+
+/// One provider call: a text for some identities.
+#[derive(Clone)]
+pub struct Part {
+    /// The id of this call, the same on every attempt, for providers that recognise repeats.
+    pub id: MessageId,
+    /// The message's id.
+    pub message_id: MessageId,
+    /// Who shall get it.
+    pub identities: Vec<Identity>,
+    /// Which part of the text, counted from 1.
+    pub number: u16,
+    /// The text of this part.
+    pub text: String,
+}
+
+impl Part {
+    /// One part for each identity, with the whole text.
+    #[must_use]
+    pub fn for_each_identity(message: &OutgoingMessage) -> Vec<Self> {
+        let part = |(position, identity): (usize, &Identity)| Self {
+            id: message.id.response(position),
+            message_id: message.id,
+            identities: vec![identity.clone()],
+            number: 1,
+            text: message.text.clone(),
+        };
+        message.identities.iter().enumerate().map(part).collect()
+    }
+
+    /// What names each (identity, part) pair in the header of a retried message.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        self.identities.iter().map(|identity| format!("{}/{}", identity.as_str(), self.number))
+    }
+
+    /// The identities for a log line.
+    #[must_use]
+    pub fn shown(&self, privacy: Privacy) -> String {
+        let shown: Vec<String> =
+            self.identities.iter().map(|identity| privacy.show(identity.as_str()).to_string()).collect();
+        shown.join(",")
+    }
+}
+
+/// What a provider said to a part that it took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SendReceipt {
+    /// The provider's own id of it.
+    pub external_id: Option<String>,
+}
+
+/// Why a part is not sent, or may not be. Each variant is a different certainty.
+///
+/// The text has no numbers or texts of people; `answer` is the beginning of what the provider said, which may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The provider says no to this message. Trying again is useless.
+    #[error("rejected: {reason}")]
+    Rejected {
+        /// Why, without personal data.
+        reason: String,
+        /// The beginning of the provider's answer.
+        answer: String,
+    },
+    /// This message was surely not taken, and may be tried again.
+    #[error("not sent: {reason}")]
+    NotSent {
+        /// Why, without personal data.
+        reason: String,
+    },
+    /// The provider takes nothing at the moment: not reached, or it says so itself.
+    #[error("unavailable: {reason}")]
+    Unavailable {
+        /// Why, without personal data.
+        reason: String,
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The request was written and the answer is lost: the provider may have taken it.
+    #[error("unknown whether it was sent: {reason}")]
+    Unknown {
+        /// Why, without personal data.
+        reason: String,
+    },
+}
+
+impl SendError {
+    /// The class, for headers and metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Rejected { .. } => "rejected",
+            Self::NotSent { .. } => "not_sent",
+            Self::Unavailable { .. } => UNAVAILABLE,
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// The reason for whoever looks at the dead letter, with what the provider said.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Rejected { reason, answer } if !answer.is_empty() => format!("{reason}: {answer}"),
+            Self::Rejected { reason, .. }
+            | Self::NotSent { reason }
+            | Self::Unavailable { reason, .. }
+            | Self::Unknown { reason } => reason.clone(),
+        }
+    }
+}
+
+/// A backend's way out, ready to send.
+#[derive(Clone)]
+pub struct Backend {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// How many calls run at a time.
+    pub concurrency: u16,
+    /// What becomes of a part of which nobody knows.
+    pub on_unknown: OnUnknown,
+}
+
+/// The engines of all backends.
+#[derive(Default)]
+pub struct Engines {
+    backends: BTreeMap<BackendName, Backend>,
+    testers: BTreeMap<BackendName, Arc<HttpTester>>,
+}
+
+impl Engines {
+    /// The engines of `config`.
+    pub fn build(config: &Config) -> Result<Self, Failure> {
+        let mut engines = Self::default();
+        for (name, settings) in &config.backends {
+            let engine: Arc<dyn Engine> = match &settings.engine {
+                config::Engine::HttpTester { keep } => engines.tester(name, *keep),
+                config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings)?),
+            };
+            let (concurrency, on_unknown) = (settings.concurrency, settings.on_unknown);
+            engines.backends.insert(name.clone(), Backend { engine, concurrency, on_unknown });
+        }
+        Ok(engines)
+    }
+
+    fn tester(&mut self, name: &BackendName, keep: usize) -> Arc<dyn Engine> {
+        let tester = Arc::new(HttpTester::new(keep));
+        self.testers.insert(name.clone(), Arc::clone(&tester));
+        tester
+    }
+
+    /// Each backend, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&BackendName, &Backend)> {
+        self.backends.iter()
+    }
+
+    /// The backends that keep what they send, for their page.
+    #[must_use]
+    pub fn testers(&self) -> &BTreeMap<BackendName, Arc<HttpTester>> {
+        &self.testers
+    }
+}
+
+impl IntoIterator for Engines {
+    type Item = (BackendName, Backend);
+    type IntoIter = std::collections::btree_map::IntoIter<BackendName, Backend>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.backends.into_iter()
+    }
+}

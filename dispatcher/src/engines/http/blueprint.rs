@@ -1,0 +1,131 @@
+//! Makes the provider's request from the configuration's templates. Pure; every value is encoded for where it stands.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{
+    Body, Method, Request,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
+};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use shared::{
+    config::backends::{self, Basic, Content, Http, JsonTemplate},
+    message::BackendName,
+    template::Template,
+};
+use url::{Url, form_urlencoded};
+
+use super::super::{Part, SendError};
+
+/// What is encoded in a value within the URL: all but the unreserved characters.
+const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The header that tells a repeat from a new message, for providers that know it.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// How requests are made.
+pub(super) struct Blueprint {
+    backend: String,
+    method: Method,
+    url: Template,
+    content: Content,
+    headers: Vec<(String, Template)>,
+    basic: Option<HeaderValue>,
+}
+
+impl Blueprint {
+    pub(super) fn new(name: &BackendName, http: &Http) -> Self {
+        let method = match http.method {
+            backends::Method::Get => Method::GET,
+            backends::Method::Post => Method::POST,
+            backends::Method::Put => Method::PUT,
+        };
+        Self {
+            backend: name.to_string(),
+            method,
+            url: http.url.clone(),
+            content: http.content.clone(),
+            headers: http.headers.clone(),
+            basic: http.basic.as_ref().and_then(authorization),
+        }
+    }
+
+    /// The request for `part`.
+    pub(super) fn request(&self, part: &Part) -> Result<Request, SendError> {
+        let id = part.id.to_string();
+        let identity = part.identities.first().map_or("", |identity| identity.as_str());
+        let value = |name: &str| match name {
+            "identity" => Some(Cow::Borrowed(identity)),
+            "text" => Some(Cow::Borrowed(part.text.as_str())),
+            "id" => Some(Cow::Borrowed(id.as_str())),
+            "backend" => Some(Cow::Borrowed(self.backend.as_str())),
+            _ => None,
+        };
+        let in_url =
+            |name: &str| value(name).map(|value| utf8_percent_encode(&value, IN_URL).to_string().into());
+        let mut url = Url::parse(&self.url.render(in_url)).map_err(|_| unusable("the URL"))?;
+        let body = match &self.content {
+            Content::None => None,
+            Content::Query(parameters) => {
+                let mut pairs = url.query_pairs_mut();
+                for (name, template) in parameters {
+                    pairs.append_pair(name, &template.render(value));
+                }
+                None
+            }
+            Content::Form(parameters) => {
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                for (name, template) in parameters {
+                    form.append_pair(name, &template.render(value));
+                }
+                Some(("application/x-www-form-urlencoded", form.finish()))
+            }
+            Content::Json(template) => Some(("application/json", render_json(template, &value).to_string())),
+        };
+        let mut request = Request::new(self.method.clone(), url);
+        if let Some((content_type, body)) = body {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            *request.body_mut() = Some(Body::from(body));
+        }
+        if let Some(basic) = &self.basic {
+            request.headers_mut().insert(AUTHORIZATION, basic.clone());
+        }
+        let key = HeaderValue::from_str(&id).map_err(|_| unusable("the id"))?;
+        request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+        for (name, template) in &self.headers {
+            let unusable = || unusable(&format!("the header {name}"));
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+            let value = HeaderValue::from_bytes(template.render(value).as_bytes()).map_err(|_| unusable())?;
+            request.headers_mut().insert(name, value);
+        }
+        Ok(request)
+    }
+}
+
+fn unusable(what: &str) -> SendError {
+    let reason = format!("{what} cannot be made with this message's values");
+    SendError::Rejected { reason, answer: String::new() }
+}
+
+fn authorization(basic: &Basic) -> Option<HeaderValue> {
+    let credentials = format!("{}:{}", basic.user, basic.password.expose_secret());
+    let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, credentials);
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn render_json<'v>(template: &JsonTemplate, value: &impl Fn(&str) -> Option<Cow<'v, str>>) -> Value {
+    match template {
+        JsonTemplate::String(template) => Value::String(template.render(value)),
+        JsonTemplate::Plain(plain) => plain.clone(),
+        JsonTemplate::Array(items) => items.iter().map(|item| render_json(item, value)).collect(),
+        JsonTemplate::Object(entries) => {
+            entries.iter().map(|(name, item)| (name.clone(), render_json(item, value))).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Golden requests, and what no value may do to them.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use shared::{
+    config::{Config, Engine},
+    message::MessageId,
+};
+
+use super::*;
+
+fn blueprint(keys: &str) -> Blueprint {
+    let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'http'\n{keys}");
+    let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
+    let name: BackendName = "b".parse().unwrap();
+    let Engine::Http(http) = &config.backends[&name].engine else { panic!() };
+    Blueprint::new(&name, http)
+}
+
+fn part(identity: &str, text: &str) -> Part {
+    let id = MessageId(uuid::Uuid::from_u128(1));
+    Part { id, message_id: id, identities: vec![identity.into()], number: 1, text: text.to_owned() }
+}
+
+/// The request as it goes over the wire, without what the client adds.
+fn wire(keys: &str, identity: &str, text: &str) -> String {
+    let request = blueprint(keys).request(&part(identity, text)).unwrap();
+    let mut headers: Vec<String> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    headers.sort();
+    let body = request.body().and_then(Body::as_bytes).map(String::from_utf8_lossy).unwrap_or_default();
+    format!("{} {}\n{}\n\n{body}", request.method(), request.url(), headers.join("\n"))
+}
+
+const KEY: &str = "idempotency-key: 00000000-0000-0000-0000-000000000001";
+
+#[test]
+fn a_query_is_appended_to_the_url() {
+    let keys =
+        "url = 'http://h/send?fixed=1'\nquery = { to = '{identity}', text = '{text}', from = '123' }\n";
+    let expected =
+        format!("GET http://h/send?fixed=1&to=%2B1&text=h%C3%A9llo+%26+%E2%98%BA&from=123\n{KEY}\n\n");
+    assert_eq!(wire(keys, "+1", "héllo & ☺"), expected);
+}
+
+#[test]
+fn a_form_is_the_body_in_the_order_it_was_written() {
+    let keys = "url = 'http://h/send'\nform = { to = '{identity}', msg = '{text} ({backend})', a = 'x' }\n\
+                headers = { Authorization = 'Bearer t', X-Id = '{id}' }\n";
+    let expected = format!(
+        "POST http://h/send\nauthorization: Bearer t\ncontent-type: application/x-www-form-urlencoded\n{KEY}\n\
+         x-id: 00000000-0000-0000-0000-000000000001\n\nto=%2B1&msg=a%3Db+%28b%29&a=x"
+    );
+    assert_eq!(wire(keys, "+1", "a=b"), expected);
+}
+
+#[test]
+fn json_keeps_its_kinds_and_its_strings_are_templates() {
+    let keys = "url = 'http://h/send'\nmethod = 'PUT'\nbasic = { user = 'u', password = 'p' }\n\
+                json = { to = ['{identity}'], text = '{text}', flash = false, n = 3, x = { y = '{{}}' } }\n";
+    let expected = format!(
+        "PUT http://h/send\nauthorization: Basic dTpw\ncontent-type: application/json\n{KEY}\n\n{}",
+        r#"{"flash":false,"n":3,"text":"say \"hi\"\n","to":["+1"],"x":{"y":"{}"}}"#
+    );
+    assert_eq!(wire(keys, "+1", "say \"hi\"\n"), expected);
+}
+
+#[test]
+fn values_in_the_url_stay_in_their_place() {
+    let keys = "url = 'https://h/to/{identity}/send?t={text}'\n";
+    let expected = format!("GET https://h/to/..%2F%3Fa%3D1%23/send?t=x%26y%3Dz%20%25\n{KEY}\n\n");
+    assert_eq!(wire(keys, "../?a=1#", "x&y=z %"), expected);
+}
+
+#[test]
+fn a_configured_idempotency_key_is_left_alone_and_bad_header_values_are_refused() {
+    let keys = "url = 'http://h/'\nheaders = { Idempotency-Key = 'mine-{id}' }\n";
+    assert!(wire(keys, "1", "x").contains("idempotency-key: mine-0000"));
+    let keys = "url = 'http://h/'\nheaders = { X-Text = '{text}' }\n";
+    let error = blueprint(keys).request(&part("1", "a\r\nX-Evil: 1")).unwrap_err();
+    assert_eq!(error.to_string(), "rejected: the header X-Text cannot be made with this message's values");
+}
+
+proptest! {
+    #[test]
+    fn any_value_arrives_as_it_was(identity in any::<String>(), text in any::<String>()) {
+        let blueprint = blueprint("url = 'http://h/a/{identity}/b'\nform = { to = '{identity}', msg = '{text}' }\n");
+        let request = blueprint.request(&part(&identity, &text)).unwrap();
+        prop_assert_eq!(request.url().host_str(), Some("h"));
+        let body = request.body().and_then(Body::as_bytes).unwrap();
+        let pairs: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
+        prop_assert_eq!(pairs, [("to".to_owned(), identity), ("msg".to_owned(), text)]);
+    }
+}

@@ -1,0 +1,87 @@
+//! Consumes `incoming`: routes each message, publishes its replies, and only then lets it be settled.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use shared::{
+    message::{BackendName, Identity, IncomingMessage, OutgoingMessage},
+    queue::{Disposition, Headers, Message, Publish, Route, header},
+    telemetry::{Chain, Privacy},
+    trace,
+};
+
+use crate::{
+    lanes::Work,
+    router::{Outcome, Routed, Router},
+};
+
+/// How long a reply that could not be published waits before it is published again.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(500);
+
+/// The work on incoming messages.
+pub struct Inbound {
+    router: Arc<Router>,
+    queue: Arc<dyn Publish>,
+    privacy: Privacy,
+}
+
+impl Inbound {
+    /// Routes with `router`, publishes to `queue`.
+    pub fn new(router: Arc<Router>, queue: Arc<dyn Publish>, privacy: Privacy) -> Self {
+        Self { router, queue, privacy }
+    }
+
+    async fn handle(&self, queued: &Message, message: IncomingMessage) -> Disposition {
+        let id = message.id;
+        let routed = match self.router.route(message).await {
+            Ok(routed) => routed,
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                tracing::error!(message_id = %id, attempt = queued.attempts() + 1, %reason, "not handled");
+                return Disposition::Retry { class: "app_failed", reason, headers: Headers::new() };
+            }
+        };
+        let Routed { outcome, replies } = routed;
+        let count = replies.len();
+        for reply in replies {
+            self.publish(queued, &reply).await;
+        }
+        let (what, app) = match outcome {
+            Outcome::Handled(app) => ("handled", app),
+            Outcome::Filtered(app) => ("filtered", app),
+            Outcome::Unclaimed => ("unclaimed", ""),
+        };
+        metrics::counter!("gateway_routed_total", "outcome" => what, "app" => app.to_owned()).increment(1);
+        tracing::info!(message_id = %id, outcome = what, app, replies = count, "routed");
+        Disposition::Done
+    }
+
+    /// Publishes until the queue has it. The incoming message stays unsettled meanwhile, so nothing can be lost.
+    async fn publish(&self, queued: &Message, reply: &OutgoingMessage) {
+        let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
+        let headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
+        let message = Message::new(&Route::Outgoing(reply.backend.clone()), reply, headers);
+        let text = self.privacy.show(&reply.text);
+        tracing::debug!(message_id = %reply.id, in_response_to = %queued.id, backend = %reply.backend, %text, "reply");
+        while let Err(error) = self.queue.publish(message.clone()).await {
+            tracing::warn!(message_id = %reply.id, %error, "the reply cannot be queued yet");
+            tokio::time::sleep(PUBLISH_PAUSE).await;
+        }
+    }
+}
+
+impl Work for Inbound {
+    type Payload = IncomingMessage;
+    type Lane = (BackendName, Identity);
+
+    fn lanes(&self, message: &IncomingMessage) -> Vec<Self::Lane> {
+        vec![(message.backend.clone(), message.identity.clone())]
+    }
+
+    fn run<'a>(&'a self, queued: &'a Message, message: IncomingMessage) -> BoxFuture<'a, Disposition> {
+        self.handle(queued, message).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use shared::{clock::UnixMillis, config::Config, envelope, message::MessageId, queue::PublishError};
+
+use super::*;
+use crate::apps::{self, App, Claim, Context, Step};
+
+/// Fails the first times, then records.
+#[derive(Default)]
+struct Recorder {
+    failures: AtomicU32,
+    published: Mutex<Vec<Message>>,
+}
+
+impl Publish for Recorder {
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        let fails = self
+            .failures
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .is_ok();
+        let answer = if fails {
+            Err(PublishError::Unavailable("gone".to_owned()))
+        } else {
+            self.published.lock().unwrap().push(message);
+            Ok(())
+        };
+        std::future::ready(answer).boxed()
+    }
+}
+
+fn inbound(apps: Vec<Box<dyn App>>, queue: &Arc<Recorder>) -> Inbound {
+    let text = "[queue]\nurl = 'embedded:x'\n";
+    let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
+    let router = Arc::new(Router::new(apps, "P"));
+    Inbound::new(router, Arc::clone(queue) as _, Privacy::new(&config.logging))
+}
+
+fn echo() -> Vec<Box<dyn App>> {
+    let text = "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'echo'\n";
+    apps::build(&Config::parse("test", text, &BTreeMap::new()).unwrap())
+}
+
+fn incoming() -> (Message, IncomingMessage) {
+    let payload = IncomingMessage {
+        id: MessageId::new(),
+        accepted_at: UnixMillis(5),
+        backend: "b".parse().unwrap(),
+        identity: "1".into(),
+        text: "echo hello".to_owned(),
+        fields: BTreeMap::new(),
+    };
+    (Message::new(&Route::Incoming(payload.backend.clone()), &payload, Headers::new()), payload)
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_are_in_the_queue_before_the_message_is_done_with() {
+    let queue = Arc::new(Recorder { failures: AtomicU32::new(3), ..Recorder::default() });
+    let (queued, payload) = incoming();
+    let disposition = inbound(echo(), &queue).run(&queued, payload.clone()).await;
+    assert_eq!(disposition, Disposition::Done);
+    let published = queue.published.lock().unwrap();
+    let [reply] = &published[..] else { panic!("{published:?}") };
+    assert_eq!((reply.route.as_str(), reply.id.clone()), ("outgoing.b", payload.id.response(0).to_string()));
+    let reply: OutgoingMessage = envelope::decode(&reply.body).unwrap();
+    assert_eq!(
+        (reply.text.as_str(), reply.in_response_to, reply.accepted_at),
+        ("hello", Some(payload.id), UnixMillis(5))
+    );
+}
+
+struct Failing;
+
+impl App for Failing {
+    fn name(&self) -> &'static str {
+        "failing"
+    }
+
+    fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {
+        context.respond("not to be sent");
+        Step::Ready(Err("no database".into()))
+    }
+}
+
+#[tokio::test]
+async fn a_failing_app_has_its_message_tried_again_without_replies() {
+    let queue = Arc::<Recorder>::default();
+    let (queued, payload) = incoming();
+    let disposition = inbound(vec![Box::new(Failing)], &queue).run(&queued, payload).await;
+    let Disposition::Retry { class, reason, .. } = disposition else { panic!("{disposition:?}") };
+    assert_eq!((class, reason.as_str()), ("app_failed", "the app `failing` failed in handle: no database"));
+    assert!(queue.published.lock().unwrap().is_empty());
+}

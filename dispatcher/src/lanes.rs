@@ -1,0 +1,194 @@
+//! Runs deliveries: many at a time, those of one connection one after the other and in order. The only place that
+//! settles.
+//!
+//! A delivery stands in the lane of each connection that it concerns, and runs when it is the first in all of them. Lanes
+//! outlive the session with the broker, so a message that is delivered again waits for its own first run.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use shared::{
+    envelope::{self, Payload},
+    lifecycle::Lifecycle,
+    queue::{Deliveries, Delivery, Disposition, Headers, Message, Receipt, RetryPolicy},
+};
+use tokio::{sync::oneshot, task::JoinSet};
+
+/// What is done with the messages of a queue.
+pub(crate) trait Work: Send + Sync + 'static {
+    /// What the queue carries.
+    type Payload: Payload + Send + Sync;
+    /// What tells one connection from another.
+    type Lane: Clone + Eq + Hash + Send;
+
+    /// The lanes of a message; each at most once.
+    fn lanes(&self, payload: &Self::Payload) -> Vec<Self::Lane>;
+
+    /// Does the work, and says what becomes of the message.
+    fn run<'a>(&'a self, message: &'a Message, payload: Self::Payload) -> BoxFuture<'a, Disposition>;
+}
+
+/// How many deliveries are taken from the queue at a time: those that run, and as many to go on with.
+pub(crate) fn prefetch(concurrency: u16) -> u16 {
+    concurrency.saturating_mul(2)
+}
+
+/// Starts to work; the future ends when a stop was asked for and everything begun is settled.
+pub(crate) fn start<W: Work>(
+    work: Arc<W>,
+    deliveries: Deliveries,
+    concurrency: u16,
+    policy: RetryPolicy,
+    lifecycle: &Lifecycle,
+) -> impl Future<Output = ()> + use<W> {
+    let (done, drained) = oneshot::channel();
+    let stopping = lifecycle.clone();
+    lifecycle.spawn("consumer", async move {
+        let mut lanes = Lanes::new(work, policy, concurrency.into());
+        lanes.run(deliveries, &stopping).await;
+        // Nobody waits for it when the service is gone already.
+        done.send(()).ok();
+    });
+    drained.map(drop)
+}
+
+/// A delivery's number, in the order of arrival.
+type Ticket = u64;
+
+struct Lanes<W: Work> {
+    work: Arc<W>,
+    policy: Arc<RetryPolicy>,
+    concurrency: usize,
+    next: Ticket,
+    /// The deliveries of each connection, first come first.
+    order: HashMap<W::Lane, VecDeque<Ticket>>,
+    /// The deliveries that are not done.
+    waiting: HashMap<Ticket, Waiting<W>>,
+    /// The deliveries that may run.
+    ready: VecDeque<Ticket>,
+    running: JoinSet<Ticket>,
+}
+
+struct Waiting<W: Work> {
+    lanes: Vec<W::Lane>,
+    /// In how many lanes it is not the first.
+    behind: usize,
+    /// Taken when it runs.
+    begun: Option<(Message, Receipt, W::Payload)>,
+}
+
+impl<W: Work> Lanes<W> {
+    fn new(work: Arc<W>, policy: RetryPolicy, concurrency: usize) -> Self {
+        Self {
+            work,
+            policy: Arc::new(policy),
+            concurrency,
+            next: 0,
+            order: HashMap::new(),
+            waiting: HashMap::new(),
+            ready: VecDeque::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    async fn run(&mut self, mut deliveries: Deliveries, lifecycle: &Lifecycle) {
+        loop {
+            while self.running.len() < self.concurrency
+                && let Some(ticket) = self.ready.pop_front()
+            {
+                self.begin(ticket);
+            }
+            tokio::select! {
+                biased;
+                () = lifecycle.stopping() => break,
+                Some(done) = self.running.join_next() => self.end(done),
+                delivery = deliveries.next() => match delivery {
+                    Some(delivery) => self.admit(delivery).await,
+                    None => break,
+                },
+            }
+        }
+        // What was only prefetched goes back to the queue; what was begun is finished and settled.
+        drop(deliveries);
+        self.waiting.clear();
+        while self.running.join_next().await.is_some() {}
+    }
+
+    async fn admit(&mut self, delivery: Delivery) {
+        let Delivery { message, receipt, .. } = delivery;
+        let payload = match envelope::decode::<W::Payload>(&message.body) {
+            Ok(payload) => payload,
+            Err(error) => {
+                tracing::error!(message_id = %message.id, %error, "dead-lettered");
+                let reason = error.to_string();
+                let disposition =
+                    Disposition::DeadLetter { class: "undecodable", reason, headers: Headers::new() };
+                receipt.settle(message, disposition, &self.policy).await;
+                return;
+            }
+        };
+        let ticket = self.next;
+        self.next += 1;
+        let lanes = self.work.lanes(&payload);
+        let mut behind = 0;
+        for lane in &lanes {
+            let lane = self.order.entry(lane.clone()).or_default();
+            behind += usize::from(!lane.is_empty());
+            lane.push_back(ticket);
+        }
+        self.waiting.insert(ticket, Waiting { lanes, behind, begun: Some((message, receipt, payload)) });
+        if behind == 0 {
+            self.ready.push_back(ticket);
+        }
+    }
+
+    fn begin(&mut self, ticket: Ticket) {
+        let Some((message, receipt, payload)) =
+            self.waiting.get_mut(&ticket).and_then(|waiting| waiting.begun.take())
+        else {
+            return;
+        };
+        let (work, policy) = (Arc::clone(&self.work), Arc::clone(&self.policy));
+        self.running.spawn(async move {
+            let ended = AssertUnwindSafe(work.run(&message, payload)).catch_unwind().await;
+            let disposition = ended.unwrap_or_else(|_| {
+                tracing::error!(message_id = %message.id, "dead-lettered: the code that handles it panicked");
+                let reason = "the code that handles it panicked; the log has the place".to_owned();
+                Disposition::DeadLetter { class: "panicked", reason, headers: Headers::new() }
+            });
+            receipt.settle(message, disposition, &policy).await;
+            ticket
+        });
+    }
+
+    fn end(&mut self, done: Result<Ticket, tokio::task::JoinError>) {
+        // The task catches the panics of the work, and nothing else in it can fail.
+        let Some(done) = done.ok().and_then(|ticket| self.waiting.remove(&ticket)) else {
+            return;
+        };
+        for lane in done.lanes {
+            let Some(queue) = self.order.get_mut(&lane) else {
+                continue;
+            };
+            queue.pop_front();
+            let Some(next) = queue.front().copied() else {
+                self.order.remove(&lane);
+                continue;
+            };
+            if let Some(waiting) = self.waiting.get_mut(&next) {
+                waiting.behind -= 1;
+                if waiting.behind == 0 {
+                    self.ready.push_back(next);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

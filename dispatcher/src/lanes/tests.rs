@@ -1,0 +1,203 @@
+use std::sync::Mutex;
+
+use shared::{
+    clock::UnixMillis,
+    message::{BackendName, Identity, MessageId, OutgoingMessage},
+    queue::{Destination, Route, Settle},
+};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::*;
+
+/// Notes how each delivery was settled.
+#[derive(Default)]
+struct Session(Mutex<Vec<(u64, &'static str)>>);
+
+impl Settle for Session {
+    fn done(&self, tag: u64) {
+        self.0.lock().unwrap().push((tag, "done"));
+    }
+
+    fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
+        let class: &'static str = match message.headers["class"].as_str() {
+            "panicked" => "panicked",
+            "undecodable" => "undecodable",
+            other => panic!("{other}"),
+        };
+        assert_eq!(destination, Destination::Dead);
+        self.0.lock().unwrap().push((tag, class));
+        std::future::ready(()).boxed()
+    }
+}
+
+/// Work that begins at once, tells so, and ends when the test opens the gate.
+struct Gated {
+    begun: mpsc::UnboundedSender<String>,
+    gate: Arc<Semaphore>,
+}
+
+impl Work for Gated {
+    type Payload = OutgoingMessage;
+    type Lane = Identity;
+
+    fn lanes(&self, message: &OutgoingMessage) -> Vec<Identity> {
+        message.identities.clone()
+    }
+
+    fn run<'a>(&'a self, _queued: &'a Message, message: OutgoingMessage) -> BoxFuture<'a, Disposition> {
+        async move {
+            self.begun.send(message.text.clone()).unwrap();
+            self.gate.acquire().await.unwrap().forget();
+            assert_ne!(message.text, "panic", "on purpose");
+            Disposition::Done
+        }
+        .boxed()
+    }
+}
+
+struct Bench {
+    deliveries: mpsc::Sender<Delivery>,
+    begun: mpsc::UnboundedReceiver<String>,
+    gate: Arc<Semaphore>,
+    session: Arc<Session>,
+    lifecycle: Lifecycle,
+    drained: BoxFuture<'static, ()>,
+    tag: u64,
+}
+
+impl Bench {
+    fn new(concurrency: u16) -> Self {
+        let (deliveries, receiver) = Deliveries::channel(100);
+        let (sender, begun) = mpsc::unbounded_channel();
+        let gate = Arc::new(Semaphore::new(0));
+        let lifecycle = Lifecycle::default();
+        let policy = RetryPolicy { ladder: vec![std::time::Duration::from_secs(1)], max_attempts: 3 };
+        let work = Arc::new(Gated { begun: sender, gate: Arc::clone(&gate) });
+        let drained = start(work, receiver, concurrency, policy, &lifecycle).boxed();
+        Self { deliveries, begun, gate, session: Arc::default(), lifecycle, drained, tag: 0 }
+    }
+
+    async fn deliver(&mut self, identities: &[&str], text: &str) {
+        let backend: BackendName = "b".parse().unwrap();
+        let payload = OutgoingMessage {
+            id: MessageId::new(),
+            accepted_at: UnixMillis(0),
+            backend: backend.clone(),
+            identities: identities.iter().map(|identity| Identity::from(*identity)).collect(),
+            text: text.to_owned(),
+            in_response_to: None,
+            fields: std::collections::BTreeMap::new(),
+        };
+        self.deliver_message(Message::new(&Route::Outgoing(backend), &payload, Headers::new())).await;
+    }
+
+    async fn deliver_message(&mut self, message: Message) {
+        self.tag += 1;
+        let receipt = Receipt::new(Arc::clone(&self.session) as _, self.tag);
+        self.deliveries.send(Delivery { message, redelivered: false, receipt }).await.unwrap();
+    }
+
+    async fn next_begun(&mut self) -> String {
+        self.begun.recv().await.unwrap()
+    }
+
+    /// Lets everything that can happen happen, and tells that nothing more has begun.
+    async fn nothing_begins(&mut self) {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        assert!(self.begun.try_recv().is_err());
+    }
+
+    fn settled(&self) -> Vec<(u64, &'static str)> {
+        self.session.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test]
+async fn one_connection_is_served_in_order_and_others_meanwhile() {
+    let mut bench = Bench::new(10);
+    for (identity, text) in [("1", "a"), ("1", "b"), ("2", "x"), ("1", "c")] {
+        bench.deliver(&[identity], text).await;
+    }
+    assert_eq!((bench.next_begun().await, bench.next_begun().await), ("a".to_owned(), "x".to_owned()));
+    bench.nothing_begins().await;
+    bench.gate.add_permits(2);
+    assert_eq!(bench.next_begun().await, "b");
+    bench.gate.add_permits(1);
+    assert_eq!(bench.next_begun().await, "c");
+}
+
+#[tokio::test]
+async fn a_message_to_many_waits_for_each_of_them_and_holds_each_up() {
+    let mut bench = Bench::new(10);
+    bench.deliver(&["1"], "a").await;
+    bench.deliver(&["1", "2"], "both").await;
+    bench.deliver(&["2"], "b").await;
+    assert_eq!(bench.next_begun().await, "a");
+    bench.nothing_begins().await;
+    bench.gate.add_permits(1);
+    assert_eq!(bench.next_begun().await, "both");
+    bench.nothing_begins().await;
+    bench.gate.add_permits(1);
+    assert_eq!(bench.next_begun().await, "b");
+}
+
+#[tokio::test]
+async fn no_more_run_at_a_time_than_the_concurrency() {
+    let mut bench = Bench::new(2);
+    for identity in ["1", "2", "3"] {
+        bench.deliver(&[identity], identity).await;
+    }
+    assert_eq!((bench.next_begun().await, bench.next_begun().await), ("1".to_owned(), "2".to_owned()));
+    bench.nothing_begins().await;
+    bench.gate.add_permits(1);
+    assert_eq!(bench.next_begun().await, "3");
+}
+
+#[tokio::test]
+async fn poison_is_dead_lettered_alone() {
+    let mut bench = Bench::new(2);
+    bench.gate.add_permits(10);
+    bench.deliver(&["1"], "panic").await;
+    bench.deliver(&["1"], "neighbour").await;
+    let mut undecodable = Message::new::<OutgoingMessage>(
+        &Route::Outgoing("b".parse().unwrap()),
+        &OutgoingMessage {
+            id: MessageId::new(),
+            accepted_at: UnixMillis(0),
+            backend: "b".parse().unwrap(),
+            identities: Vec::new(),
+            text: String::new(),
+            in_response_to: None,
+            fields: std::collections::BTreeMap::new(),
+        },
+        Headers::new(),
+    );
+    undecodable.body = "not json".into();
+    bench.deliver_message(undecodable).await;
+    assert_eq!(
+        (bench.next_begun().await, bench.next_begun().await),
+        ("panic".to_owned(), "neighbour".to_owned())
+    );
+    bench.nothing_begins().await;
+    let mut settled = bench.settled();
+    settled.sort_unstable();
+    assert_eq!(settled, [(1, "panicked"), (2, "done"), (3, "undecodable")]);
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_was_begun_and_nothing_else() {
+    let mut bench = Bench::new(2);
+    for text in ["a", "b"] {
+        bench.deliver(&["1"], text).await;
+    }
+    assert_eq!(bench.next_begun().await, "a");
+    bench.lifecycle.stop();
+    bench.nothing_begins().await;
+    assert!((&mut bench.drained).now_or_never().is_none());
+    bench.gate.add_permits(5);
+    (&mut bench.drained).await;
+    bench.nothing_begins().await;
+    assert_eq!(bench.settled(), [(1, "done")]);
+}

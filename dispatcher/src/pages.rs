@@ -1,0 +1,58 @@
+//! The private pages of the engines: `GET /httptester/<backend>?identity=N`, what was sent by this process.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::message::{BackendName, Identity};
+
+use crate::engines::{
+    Engines,
+    httptester::{HttpTester, Sent},
+};
+
+type Testers = Arc<BTreeMap<BackendName, Arc<HttpTester>>>;
+
+#[derive(Deserialize)]
+struct Selection {
+    identity: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Page {
+    messages: Vec<Sent>,
+}
+
+/// All pages.
+pub(crate) fn routes(engines: &Engines) -> Router {
+    let testers: Testers = Arc::new(engines.testers().clone());
+    Router::new()
+        .route("/httptester/{backend}", get(list_sent))
+        .route("/httptester/{backend}/", get(list_sent))
+        .with_state(testers)
+}
+
+async fn list_sent(
+    State(testers): State<Testers>,
+    Path(backend): Path<String>,
+    Query(selection): Query<Selection>,
+) -> Response {
+    let tester = backend.parse::<BackendName>().ok().and_then(|name| testers.get(&name).cloned());
+    let Some(tester) = tester else {
+        let known: Vec<&str> = testers.keys().map(BackendName::as_str).collect();
+        let error = format!(
+            "no backend of that name has the engine httptester; those that have: {}",
+            known.join(", ")
+        );
+        return (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response();
+    };
+    let identity = selection.identity.map(Identity::from);
+    Json(Page { messages: tester.sent(identity.as_ref()) }).into_response()
+}

@@ -1,0 +1,175 @@
+//! Runs a message through the phases of the apps: filter, parse, handle, default, cleanup; each reply through outgoing.
+//!
+//! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app neither loses the
+//! replies of the others nor goes unnoticed.
+
+use std::fmt;
+
+use shared::message::{IncomingMessage, MAX_IDENTITIES, OutgoingMessage};
+
+use crate::apps::{App, AppError, Claim, Context, Draft, Filter, Outgoing};
+
+/// The phases of an incoming message, and the one of an outgoing message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// May stop the message.
+    Filter,
+    /// May add to it.
+    Parse,
+    /// May claim it.
+    Handle,
+    /// May claim what nobody handled.
+    Default,
+    /// Runs for every message that was not filtered.
+    Cleanup,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Filter => "filter",
+            Self::Parse => "parse",
+            Self::Handle => "handle",
+            Self::Default => "default",
+            Self::Cleanup => "cleanup",
+        })
+    }
+}
+
+/// What became of an incoming message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'r> {
+    /// The app of this name stopped it.
+    Filtered(&'r str),
+    /// The app of this name claimed it.
+    Handled(&'r str),
+    /// Nobody claimed it.
+    Unclaimed,
+}
+
+/// A message after all phases: what became of it, and the replies to publish, in order.
+#[derive(Debug)]
+pub struct Routed<'r> {
+    /// What became of the message.
+    pub outcome: Outcome<'r>,
+    /// The replies, final.
+    pub replies: Vec<OutgoingMessage>,
+}
+
+/// An app failed; none of the replies is sent, and the message is tried again later.
+#[derive(Debug, thiserror::Error)]
+#[error("the app `{app}` failed in {phase}")]
+pub struct RouteError {
+    app: String,
+    phase: Phase,
+    #[source]
+    source: AppError,
+}
+
+/// The apps, in order.
+pub struct Router {
+    apps: Vec<Box<dyn App>>,
+    project_name: String,
+}
+
+impl Router {
+    /// A router over `apps`.
+    #[must_use]
+    pub fn new(apps: Vec<Box<dyn App>>, project_name: &str) -> Self {
+        Self { apps, project_name: project_name.to_owned() }
+    }
+
+    /// Runs `message` through all phases.
+    pub async fn route(&self, message: IncomingMessage) -> Result<Routed<'_>, RouteError> {
+        let mut context = Context::new(message, &self.project_name);
+        let outcome = self.run_phases(&mut context).await?;
+        let replies = self.finish(context).await;
+        Ok(Routed { outcome, replies })
+    }
+
+    async fn run_phases(&self, context: &mut Context<'_>) -> Result<Outcome<'_>, RouteError> {
+        for app in &self.apps {
+            let filtered = app.filter(context).done().await.map_err(failed(app.as_ref(), Phase::Filter))?;
+            if filtered == Filter::Stop {
+                // Replies that were made before are sent all the same: an app may say why it stops a message.
+                return Ok(Outcome::Filtered(app.name()));
+            }
+        }
+        for app in &self.apps {
+            app.parse(context).done().await.map_err(failed(app.as_ref(), Phase::Parse))?;
+        }
+        let outcome = self.claim(context).await?;
+        for app in &self.apps {
+            app.cleanup(context).done().await.map_err(failed(app.as_ref(), Phase::Cleanup))?;
+        }
+        Ok(outcome)
+    }
+
+    async fn claim(&self, context: &mut Context<'_>) -> Result<Outcome<'_>, RouteError> {
+        for app in &self.apps {
+            let claim = app.handle(context).done().await.map_err(failed(app.as_ref(), Phase::Handle))?;
+            if claim == Claim::Handled {
+                return Ok(Outcome::Handled(app.name()));
+            }
+        }
+        for app in &self.apps {
+            let claim = app.default(context).done().await.map_err(failed(app.as_ref(), Phase::Default))?;
+            if claim == Claim::Handled {
+                return Ok(Outcome::Handled(app.name()));
+            }
+        }
+        Ok(Outcome::Unclaimed)
+    }
+
+    /// Runs each draft through the outgoing phase, apps in reverse order, and gives those that remain their ids.
+    async fn finish(&self, context: Context<'_>) -> Vec<OutgoingMessage> {
+        let Context { message, drafts, .. } = context;
+        let mut replies = Vec::new();
+        let mut position = 0;
+        for mut draft in drafts {
+            let send = self.run_outgoing(&mut draft, &message).await;
+            for identities in draft.identities.chunks(MAX_IDENTITIES) {
+                // A cancelled reply keeps its position, so that the ids of the others stay the same on a redelivery.
+                let id = message.id.response(position);
+                position += 1;
+                if send == Outgoing::Send {
+                    replies.push(OutgoingMessage {
+                        id,
+                        accepted_at: message.accepted_at,
+                        backend: draft.backend.clone(),
+                        identities: identities.to_vec(),
+                        text: draft.text.clone(),
+                        in_response_to: Some(message.id),
+                        fields: message.fields.clone(),
+                    });
+                }
+            }
+        }
+        replies
+    }
+
+    async fn run_outgoing(&self, draft: &mut Draft, message: &IncomingMessage) -> Outgoing {
+        for app in self.apps.iter().rev() {
+            match app.outgoing(draft).done().await {
+                Ok(Outgoing::Send) => {}
+                Ok(Outgoing::Cancel) => {
+                    tracing::info!(message_id = %message.id, app = app.name(), "reply cancelled");
+                    return Outgoing::Cancel;
+                }
+                // As in RapidSMS: a reply that was made is worth more than what an app wanted to do to it.
+                Err(error) => {
+                    tracing::error!(message_id = %message.id, app = app.name(), %error, "failed in outgoing; sent all the same");
+                }
+            }
+        }
+        Outgoing::Send
+    }
+}
+
+fn failed(app: &dyn App, phase: Phase) -> impl FnOnce(AppError) -> RouteError {
+    let app = app.name().to_owned();
+    move |source| RouteError { app, phase, source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The fields of a message: cleaned as RapidSMS cleans them, then checked by the endpoint's rules.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use shared::config::{Config, Endpoint, endpoints::Field};
+
+use super::{Reading, params::Params};
+use crate::refusal::Problem;
+
+/// The longest identity and text, in characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of the identity.
+    pub identity: usize,
+    /// Of every other field.
+    pub text: usize,
+}
+
+impl Limits {
+    /// The limits of `config`.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self { identity: config.ingress.max_identity_length, text: config.ingress.max_text_length }
+    }
+}
+
+/// The fields of one endpoint.
+pub struct Fields {
+    fields: Vec<Field>,
+    limits: Limits,
+}
+
+impl Fields {
+    /// The fields that `endpoint` declares, `identity` and `text` first.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint, limits: Limits) -> Self {
+        Self { fields: endpoint.fields.clone(), limits }
+    }
+
+    /// Reads all fields, or tells what is wrong with each.
+    pub fn read(&self, params: &Params) -> Result<Reading, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut values = BTreeMap::new();
+        for field in &self.fields {
+            let limit = if field.name == "identity" { self.limits.identity } else { self.limits.text };
+            let value = params.text(&field.parameter);
+            match value.and_then(|value| check(field, value.as_deref().map(strip), limit)) {
+                Ok(Some(value)) => drop(values.insert(field.name.clone(), value)),
+                Ok(None) => {}
+                Err(reason) => problems.push(Problem::new(&field.parameter, reason)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let identity = values.remove("identity").unwrap_or_default();
+        let text = values.remove("text").unwrap_or_default();
+        Ok(Reading { identity, text, fields: values })
+    }
+}
+
+/// The value without the space around it. As Python's `str.strip`, which takes four control characters for space.
+fn strip(value: &str) -> &str {
+    value.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
+/// The value, nothing when it is missing and may be, or why it is refused.
+fn check(field: &Field, value: Option<&str>, limit: usize) -> Result<Option<String>, String> {
+    let value = match value.unwrap_or("") {
+        "" if field.required => return Err("this field is required".to_owned()),
+        "" => return Ok(None),
+        value => value,
+    };
+    if value.contains('\0') {
+        return Err("null characters are not allowed".to_owned());
+    }
+    let length = value.chars().count();
+    if length > limit {
+        return Err(format!("ensure this value has at most {limit} characters (it has {length})"));
+    }
+    match broken_rule(field, value, length) {
+        None => Ok(Some(value.to_owned())),
+        Some(reason) => Err(field.message.clone().unwrap_or_else(|| reason.into_owned())),
+    }
+}
+
+fn broken_rule(field: &Field, value: &str, length: usize) -> Option<Cow<'static, str>> {
+    if let Some(least) = field.min_length.filter(|least| length < *least) {
+        return Some(format!("ensure this value has at least {least} characters (it has {length})").into());
+    }
+    if let Some(most) = field.max_length.filter(|most| length > *most) {
+        return Some(format!("ensure this value has at most {most} characters (it has {length})").into());
+    }
+    if field.integer && !is_integer(value) {
+        return Some("enter a whole number".into());
+    }
+    if field.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(value)) {
+        return Some("enter a valid value".into());
+    }
+    let listed = field.one_of.is_empty() || field.one_of.iter().any(|allowed| allowed == value);
+    (!listed).then_some("select one of the allowed values".into())
+}
+
+/// A sign, then ASCII digits: what every program reads as the same number.
+fn is_integer(value: &str) -> bool {
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(name: &str) -> Field {
+        Field {
+            name: name.to_owned(),
+            parameter: name.to_owned(),
+            required: true,
+            min_length: None,
+            max_length: None,
+            pattern: None,
+            one_of: Vec::new(),
+            integer: false,
+            message: None,
+        }
+    }
+
+    fn checked(field: &Field, value: &str) -> Result<Option<String>, String> {
+        check(field, Some(strip(value)), 10)
+    }
+
+    #[test]
+    fn values_are_stripped_and_a_blank_one_is_missing() {
+        assert_eq!(checked(&field("text"), " \t\u{a0}a  b\u{1c}\n").unwrap().as_deref(), Some("a  b"));
+        for blank in ["", "  ", "\r\n", "\u{2003}"] {
+            assert_eq!(checked(&field("text"), blank), Err("this field is required".to_owned()), "{blank:?}");
+        }
+        let optional = Field { required: false, ..field("text") };
+        assert_eq!(checked(&optional, "  "), Ok(None));
+        assert_eq!(check(&optional, None, 10), Ok(None));
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters() {
+        assert!(checked(&field("text"), "éééééééééé").is_ok());
+        let told = "ensure this value has at most 10 characters (it has 11)".to_owned();
+        assert_eq!(checked(&field("text"), "ééééééééééé"), Err(told));
+        let short = Field { min_length: Some(3), ..field("text") };
+        assert!(checked(&short, "éé").unwrap_err().contains("at least 3"));
+        let long = Field { max_length: Some(2), ..field("text") };
+        assert!(checked(&long, "ééé").unwrap_err().contains("at most 2"));
+    }
+
+    #[test]
+    fn each_rule_refuses_and_the_own_message_is_told() {
+        let integer = Field { integer: true, ..field("n") };
+        assert!(
+            checked(&integer, "-12").is_ok()
+                && checked(&integer, "1.5").is_err()
+                && checked(&integer, "+").is_err()
+        );
+        let pattern = Field { pattern: Some(regex::Regex::new(r"\A(?:\d+)\z").unwrap()), ..field("n") };
+        assert!(checked(&pattern, "123").is_ok() && checked(&pattern, "12x").is_err());
+        let only = Field {
+            one_of: vec!["1231231234".to_owned()],
+            message: Some("not you".to_owned()),
+            ..field("n")
+        };
+        assert!(checked(&only, "1231231234").is_ok());
+        assert_eq!(checked(&only, "999"), Err("not you".to_owned()));
+        assert_eq!(checked(&only, ""), Err("this field is required".to_owned()));
+        assert_eq!(checked(&only, "a\0b"), Err("null characters are not allowed".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_value_is_what_was_sent_without_the_space_around(value in any::<String>()) {
+            if let Ok(Some(accepted)) = checked(&field("text"), &value) {
+                prop_assert!(value.contains(&accepted) && !accepted.is_empty() && !accepted.contains('\0'));
+                prop_assert_eq!(strip(&accepted), accepted.as_str());
+            }
+        }
+    }
+}

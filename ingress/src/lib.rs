@@ -1,0 +1,76 @@
+//! Takes the providers' HTTP requests and publishes each message to the queue.
+//!
+//! The way of a request: [`routes`] finds its endpoint by path, a [form](forms) authenticates, decodes and validates it,
+//! the message is published, and 200 is answered when the queue has confirmed it, never before. Every other answer is
+//! a [`refusal::Refusal`].
+
+pub mod routes;
+
+pub mod forms;
+
+pub mod auth;
+
+pub mod request;
+
+pub mod refusal;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, serve::ListenerExt};
+use shared::{
+    admin,
+    config::Config,
+    lifecycle::{Exit, Failure, Lifecycle},
+    queue::Queue,
+};
+use tokio::net::TcpListener;
+
+use self::routes::Endpoints;
+
+/// The service, with its ports bound.
+pub struct Ingress {
+    public: TcpListener,
+    admin: TcpListener,
+    endpoints: Endpoints,
+}
+
+impl Ingress {
+    /// Binds both listeners.
+    pub async fn bind(config: &Config) -> Result<Self, Failure> {
+        Ok(Self {
+            public: admin::bind(config.ingress.listen, "ingress.listen").await?,
+            admin: admin::bind(config.ingress.admin_listen, "ingress.admin_listen").await?,
+            endpoints: Endpoints::new(config),
+        })
+    }
+
+    /// The address that providers reach.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.public.local_addr().ok()
+    }
+
+    /// The line that tells where the service listens.
+    #[must_use]
+    pub fn listening(&self) -> String {
+        let shown = |listener: &TcpListener| {
+            listener.local_addr().map_or_else(|_| "?".to_owned(), |at| at.to_string())
+        };
+        format!("listening ingress={} admin={}", shown(&self.public), shown(&self.admin))
+    }
+
+    /// Serves until a stop is asked for and every request is answered. `pages` are more private pages.
+    pub async fn run(self, queue: &Arc<dyn Queue>, pages: Router, lifecycle: &Lifecycle) {
+        let pages = admin::routes(Arc::clone(queue), lifecycle.clone()).merge(pages);
+        lifecycle.spawn("private listener", admin::serve(self.admin, pages, lifecycle.clone()));
+        // An answer is one small write: waiting for more to send with it would only delay it.
+        let public = self.public.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let service = routes::router(self.endpoints, Arc::clone(queue) as _)
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let stopping = lifecycle.clone();
+        let served =
+            axum::serve(public, service).with_graceful_shutdown(async move { stopping.stopping().await });
+        if let Err(error) = served.await {
+            lifecycle.fail(Failure::new(Exit::Task, format!("the public listener failed: {error}")));
+        }
+    }
+}

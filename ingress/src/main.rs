@@ -1,0 +1,27 @@
+//! The program `ingress`.
+
+use std::process::ExitCode;
+
+use ingress::Ingress;
+use shared::{
+    cli::{self, Program},
+    config::Config,
+    lifecycle::{Failure, Lifecycle},
+    queue,
+};
+
+const PROGRAM: Program =
+    Program { name: "ingress", admin: |config| config.ingress.admin_listen, standalone: false };
+
+fn main() -> ExitCode {
+    cli::main(PROGRAM, serve)
+}
+
+async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
+    let ingress = Ingress::bind(&config).await?;
+    let queue = queue::open(&config, &lifecycle)?;
+    cli::print_line(&ingress.listening());
+    ingress.run(&queue, axum::Router::new(), &lifecycle).await;
+    queue.close().await;
+    Ok(())
+}

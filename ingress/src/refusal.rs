@@ -1,0 +1,172 @@
+//! Every answer that is not a success: one table of reason, status and body.
+//!
+//! A body says which field is wrong and why. It never repeats a value: it may be logged by others.
+
+use std::{fmt, time::Duration};
+
+use axum::{
+    http::{HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use shared::queue::PublishError;
+
+/// How long a provider shall wait before it repeats a request that could not be queued, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// What the body of every 400 starts with, as RapidSMS's does.
+const INVALID: &str = "form failed to validate";
+
+/// Why a request is not accepted.
+#[derive(Debug)]
+pub enum Refusal {
+    /// 404: no endpoint has this path.
+    UnknownPath,
+    /// 405: the endpoint takes these methods only.
+    Method(Vec<Method>),
+    /// 403: the address is not in `allow_ips`.
+    Address,
+    /// 401: the credentials are missing or wrong.
+    Credentials {
+        /// Whether to ask for user and password.
+        basic: bool,
+    },
+    /// 413: the body is longer than this number of bytes.
+    TooLarge(usize),
+    /// 408: the body did not arrive within this time.
+    TooSlow(Duration),
+    /// 400: the body could not be read.
+    Unreadable,
+    /// 400: these fields are wrong.
+    Invalid(Vec<Problem>),
+    /// 503: the queue did not confirm.
+    Unavailable(PublishError),
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field, by the name that the sender used.
+    pub field: String,
+    /// Why it is refused.
+    pub reason: String,
+}
+
+impl Problem {
+    /// A problem of `field`.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.reason)
+    }
+}
+
+impl Refusal {
+    /// The name of the reason, for metrics and logs.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownPath => "unknown_path",
+            Self::Method(_) => "method",
+            Self::Address => "address",
+            Self::Credentials { .. } => "credentials",
+            Self::TooLarge(_) => "too_large",
+            Self::TooSlow(_) => "too_slow",
+            Self::Unreadable => "unreadable",
+            Self::Invalid(_) => "invalid",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Address => StatusCode::FORBIDDEN,
+            Self::Credentials { .. } => StatusCode::UNAUTHORIZED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Unreadable | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the log tells beside the reason: the rules that were broken, the queue's error; never a value.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Invalid(problems) => {
+                problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
+            Self::Unavailable(error) => error.to_string(),
+            Self::UnknownPath
+            | Self::Method(_)
+            | Self::Address
+            | Self::Credentials { .. }
+            | Self::TooLarge(_)
+            | Self::TooSlow(_)
+            | Self::Unreadable => String::new(),
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> String {
+        match self {
+            Self::UnknownPath => "there is no endpoint at this path\n".to_owned(),
+            Self::Method(methods) => format!("this endpoint takes {} only\n", list(methods)),
+            Self::Address => "this address may not post here\n".to_owned(),
+            Self::Credentials { .. } => "the credentials are missing or wrong\n".to_owned(),
+            Self::TooLarge(limit) => format!("the body is longer than {limit} bytes\n"),
+            Self::TooSlow(limit) => {
+                format!("the body did not arrive within {} seconds\n", limit.as_secs_f32())
+            }
+            Self::Unreadable => format!("{INVALID}\nthe body could not be read\n"),
+            Self::Invalid(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                format!("{INVALID}\n{}\n", lines.join("\n"))
+            }
+            Self::Unavailable(_) => "the message could not be queued, send it again\n".to_owned(),
+        }
+    }
+}
+
+fn list(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
+        let mut response =
+            (self.status(), [(header::CONTENT_TYPE, content_type)], self.body()).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::Method(methods) => {
+                if let Ok(allow) = HeaderValue::from_str(&list(&methods)) {
+                    headers.insert(header::ALLOW, allow);
+                }
+            }
+            Self::Credentials { basic: true } => {
+                let challenge = HeaderValue::from_static(r#"Basic realm="gateway", charset="UTF-8""#);
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::Unavailable(_) => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            Self::UnknownPath
+            | Self::Address
+            | Self::Credentials { basic: false }
+            | Self::TooLarge(_)
+            | Self::TooSlow(_)
+            | Self::Unreadable
+            | Self::Invalid(_) => {}
+        }
+        response
+    }
+}

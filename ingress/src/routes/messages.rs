@@ -1,0 +1,137 @@
+//! Receives a provider's message: the one place that answers 200, and only after the queue has confirmed.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, State as Extract},
+    http::{HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use shared::{
+    clock,
+    message::{IncomingMessage, MessageId},
+    queue::{Message, Route, header as queue_header},
+    trace,
+};
+
+use super::{Endpoint, State};
+use crate::{auth, forms::Answer, refusal::Refusal, request::Request};
+
+/// Any request on the public listener.
+pub async fn receive_message(
+    Extract(state): Extract<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: axum::extract::Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let Some(endpoint) = state.endpoints.find(&path) else {
+        return refuse(Refusal::UnknownPath, None);
+    };
+    match accept(&state, endpoint, peer, parts, body).await {
+        Ok((id, answer)) => success(id, answer),
+        Err(refusal) => refuse(refusal, Some(endpoint)),
+    }
+}
+
+async fn accept<'e>(
+    state: &State,
+    endpoint: &'e Endpoint,
+    peer: SocketAddr,
+    parts: Parts,
+    body: Body,
+) -> Result<(MessageId, &'e Answer), Refusal> {
+    if !endpoint.form.methods().contains(&parts.method) {
+        return Err(Refusal::Method(endpoint.form.methods().to_vec()));
+    }
+    let mut request = Request {
+        query: parts.uri.query().unwrap_or("").to_owned(),
+        method: parts.method,
+        headers: parts.headers,
+        body: Bytes::new(),
+        peer: peer.ip(),
+    };
+    auth::check_head(&endpoint.auth, &request)?;
+    request.body = read_body(state, body).await?;
+    let reading = endpoint.form.read(&request)?;
+    let message = IncomingMessage {
+        id: MessageId::new(),
+        accepted_at: clock::now(),
+        backend: endpoint.backend.clone(),
+        identity: reading.identity.into(),
+        text: reading.text,
+        fields: reading.fields,
+    };
+    publish(state, &message, request.header(queue_header::TRACEPARENT)).await?;
+    endpoint.accepted.increment(1);
+    let privacy = state.endpoints.privacy;
+    let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
+    tracing::info!(message_id = %message.id, backend = %message.backend, %identity, %text, "accepted");
+    Ok((message.id, endpoint.form.answer()))
+}
+
+async fn read_body(state: &State, body: Body) -> Result<Bytes, Refusal> {
+    let limit = state.endpoints.max_body_bytes;
+    let timeout = state.endpoints.request_timeout;
+    let reading = async {
+        let mut chunks = body.into_data_stream();
+        // Most bodies come in one piece, which is not copied.
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Refusal::Unreadable)?;
+            if first.len() + all.len() + chunk.len() > limit {
+                return Err(Refusal::TooLarge(limit));
+            }
+            if first.is_empty() && all.is_empty() {
+                first = chunk;
+            } else {
+                all.extend_from_slice(&std::mem::take(&mut first));
+                all.extend_from_slice(&chunk);
+            }
+        }
+        Ok(if all.is_empty() { first } else { all.freeze() })
+    };
+    tokio::time::timeout(timeout, reading).await.unwrap_or(Err(Refusal::TooSlow(timeout)))
+}
+
+async fn publish(state: &State, message: &IncomingMessage, traceparent: Option<&str>) -> Result<(), Refusal> {
+    let headers = BTreeMap::from([(queue_header::TRACEPARENT.to_owned(), trace::child_of(traceparent))]);
+    let route = Route::Incoming(message.backend.clone());
+    let begun = Instant::now();
+    let published = state.queue.publish(Message::new(&route, message, headers)).await;
+    state.publishing.record(begun.elapsed());
+    published.map_err(Refusal::Unavailable)
+}
+
+fn success(id: MessageId, answer: &Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, answer.body.clone()).into_response();
+    let headers = response.headers_mut();
+    if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert("message-id", id);
+    }
+    response
+}
+
+fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
+    let reason = refusal.reason();
+    metrics::counter!("gateway_refused_total", "reason" => reason).increment(1);
+    let backend = endpoint.map_or("", |endpoint| endpoint.backend.as_str());
+    let detail = refusal.detail();
+    if refusal.status().is_server_error() {
+        tracing::error!(backend, reason, detail, "refused");
+    } else {
+        tracing::warn!(backend, reason, detail, "refused");
+    }
+    refusal.into_response()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! The whole public service with a queue that records, or fails on purpose. No socket.
+
+use std::sync::Mutex;
+
+use axum::{
+    Router,
+    body::to_bytes,
+    http::{Request as HttpRequest, header},
+};
+use futures_util::{FutureExt, future::BoxFuture};
+use shared::{
+    config::Config,
+    envelope,
+    queue::{Publish, PublishError},
+};
+use tower::ServiceExt;
+
+use super::*;
+use crate::routes::{self, Endpoints};
+
+/// Keeps what was published, or answers with an error.
+#[derive(Default)]
+struct Recorder {
+    published: Mutex<Vec<Message>>,
+    error: Option<PublishError>,
+}
+
+impl Publish for Recorder {
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        let answer = self.error.clone().map_or(Ok(()), Err);
+        self.published.lock().unwrap().push(message);
+        std::future::ready(answer).boxed()
+    }
+}
+
+struct Service {
+    router: Router,
+    queue: Arc<Recorder>,
+}
+
+impl Service {
+    fn new(queue: Recorder) -> Self {
+        let text = "[queue]\nurl = 'embedded:x'\n[ingress]\nmax_body_bytes = 100\n[backends.b]\nengine = 'httptester'\n\
+                    [[endpoints]]\nbackend = 'b'\nparams = { identity = 'phone' }\n\
+                    [[endpoints]]\nbackend = 'b'\npath = '/in/b'\nmethods = ['POST']\n\
+                    auth = { basic = { user = 'u', password = 'p' } }\n";
+        let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
+        let queue = Arc::new(queue);
+        Self { router: routes::router(Endpoints::new(&config), Arc::clone(&queue) as _), queue }
+    }
+
+    async fn send(&self, request: axum::http::request::Builder, body: &str) -> (Response, String) {
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9)));
+        let request: HttpRequest<Body> = request.extension(peer).body(Body::from(body.to_owned())).unwrap();
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (Response::from_parts(parts, Body::empty()), String::from_utf8(body.to_vec()).unwrap())
+    }
+}
+
+fn post(path: &str) -> axum::http::request::Builder {
+    HttpRequest::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+#[tokio::test]
+async fn a_message_is_published_and_then_answered_with_ok() {
+    let service = Service::new(Recorder::default());
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let request = post("/backends/b/").header("traceparent", parent);
+    let (response, body) = service.send(request, "phone=1&text=+echo+hello+").await;
+    assert_eq!((response.status().as_u16(), body.as_str()), (200, "OK"));
+
+    let published = service.queue.published.lock().unwrap();
+    let [message] = &published[..] else { panic!("{published:?}") };
+    assert_eq!((message.route.as_str(), message.kind.as_str()), ("incoming.b", "incoming.v1"));
+    assert_eq!(trace::trace_id(&message.headers["traceparent"]), trace::trace_id(parent));
+    let incoming: IncomingMessage = envelope::decode(&message.body).unwrap();
+    assert_eq!((incoming.identity.as_str(), incoming.text.as_str()), ("1", "echo hello"));
+    assert_eq!(response.headers()["message-id"], incoming.id.to_string().as_str());
+}
+
+#[tokio::test]
+async fn both_spellings_of_both_default_paths_are_answered_and_no_other() {
+    let service = Service::new(Recorder::default());
+    for path in ["/backends/b/", "/backends/b", "/backend/b/", "/backend/b"] {
+        let (response, _) = service.send(post(path), "phone=1&text=x").await;
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    for path in ["/", "/backends/", "/backends/b//", "/backends/B/", "/backends/b/x"] {
+        let (response, body) = service.send(post(path), "phone=1&text=x").await;
+        assert_eq!(
+            (response.status().as_u16(), body.as_str()),
+            (404, "there is no endpoint at this path\n"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_are_allowed() {
+    let service = Service::new(Recorder::default());
+    for method in ["PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"] {
+        let (response, _) = service.send(HttpRequest::builder().method(method).uri("/backends/b/"), "").await;
+        assert_eq!(response.status(), 405, "{method}");
+        assert_eq!(response.headers()[header::ALLOW], "GET, POST");
+    }
+    let (response, _) = service.send(HttpRequest::get("/in/b/"), "").await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[header::ALLOW]),
+        (405, &HeaderValue::from_static("POST"))
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_says_which_field_and_nothing_is_published() {
+    let service = Service::new(Recorder::default());
+    let (response, body) = service.send(HttpRequest::get("/backends/b/?identity=1&text=x"), "").await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(body, "form failed to validate\nphone: this field is required\n");
+    assert!(service.queue.published.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let service = Service::new(Recorder::default());
+    let (response, body) =
+        service.send(post("/backends/b/"), &format!("phone=1&text={}", "x".repeat(100))).await;
+    assert_eq!((response.status().as_u16(), body.as_str()), (413, "the body is longer than 100 bytes\n"));
+}
+
+#[tokio::test]
+async fn basic_authentication_is_asked_for_and_checked() {
+    let service = Service::new(Recorder::default());
+    let (response, _) = service.send(post("/in/b/"), "identity=1&text=x").await;
+    assert_eq!(response.status(), 401);
+    assert!(response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().starts_with("Basic "));
+    let request = post("/in/b/").header(header::AUTHORIZATION, "Basic dTpw");
+    assert_eq!(service.send(request, "identity=1&text=x").await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn what_the_queue_did_not_confirm_is_never_answered_with_ok() {
+    for error in [
+        PublishError::Timeout(std::time::Duration::from_secs(5)),
+        PublishError::Unavailable("gone".to_owned()),
+        PublishError::Refused("full".to_owned()),
+    ] {
+        let service = Service::new(Recorder { error: Some(error), ..Recorder::default() });
+        let (response, body) = service.send(post("/backends/b/"), "phone=1&text=x").await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::RETRY_AFTER]),
+            (503, &HeaderValue::from_static("5"))
+        );
+        assert_eq!(body, "the message could not be queued, send it again\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let service = Service::new(Recorder::default());
+    let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9)));
+    let request = post("/backends/b/").extension(peer).body(Body::from_stream(never)).unwrap();
+    let response = service.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 408);
+}

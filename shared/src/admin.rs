@@ -1,0 +1,69 @@
+//! The private pages that every process has: `/health/live`, `/health/ready`, `/metrics`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    lifecycle::{Exit, Failure, Lifecycle},
+    queue::{Check, Queue},
+    telemetry,
+};
+
+/// Opens a listener. `key` is where the address came from, for the one line that a failure gets.
+pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = format!("stop what uses it, or write another address for {key} in the configuration");
+        Failure::new(Exit::Unavailable, format!("cannot listen on {address}: {error}; {advice}"))
+    })
+}
+
+/// The pages, for a process that stands on `queue`.
+pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle) -> Router {
+    let ready = move || {
+        let mut checks = queue.checks();
+        if lifecycle.is_stopping() {
+            checks.push(Check {
+                name: "stopping".to_owned(),
+                ok: false,
+                detail: "the process stops".to_owned(),
+            });
+        }
+        std::future::ready(health(&checks))
+    };
+    Router::new()
+        .route("/health/live", get(|| std::future::ready(health(&[]))))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(|| std::future::ready(metrics())))
+}
+
+/// Serves `pages` until a stop is asked for.
+pub async fn serve(listener: TcpListener, pages: Router, lifecycle: Lifecycle) {
+    let stopping = lifecycle.clone();
+    let served =
+        axum::serve(listener, pages).with_graceful_shutdown(async move { stopping.stopping().await }).await;
+    if let Err(error) = served {
+        lifecycle.fail(Failure::new(Exit::Task, format!("the private listener failed: {error}")));
+    }
+}
+
+fn health(checks: &[Check]) -> Response {
+    let well = checks.iter().all(|check| check.ok);
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::json!({ "status": if well { "ok" } else { "unavailable" }, "checks": checks });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+fn metrics() -> Response {
+    let Some(metrics) = telemetry::metrics() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "another metrics recorder is installed\n").into_response();
+    };
+    metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
+}

@@ -1,0 +1,198 @@
+//! What the three programs have in common: arguments, `check`, `health`, and the way from start to exit code.
+
+use std::{
+    future::Future,
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, Environment, Origin, Problem, Problems, QueueUrl},
+    lifecycle::{Exit, Failure, Lifecycle},
+    telemetry,
+};
+
+/// How long `health` waits for an answer.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What tells one program from another.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// The program's name.
+    pub name: &'static str,
+    /// Where its health page is.
+    pub admin: fn(&Config) -> SocketAddr,
+    /// Whether it has all services in it, so that the embedded queue can serve.
+    pub standalone: bool,
+}
+
+/// Takes phone messages from HTTP gateways, routes them through apps, and sends the replies.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, global = true, env = "GATEWAY_CONFIG", default_value = "gateway.toml", value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM (the default).
+    Run,
+    /// Check the configuration and do nothing else; exit code 78 when it has problems.
+    Check,
+    /// Ask the running process whether it is ready; exit code 69 when it is not.
+    Health,
+}
+
+/// Runs `program`. `serve` builds its services and returns when they are drained.
+pub fn main<S, F>(program: Program, serve: S) -> ExitCode
+where
+    S: FnOnce(Config, Lifecycle) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let arguments = Arguments::parse();
+    let outcome = load(&arguments.config, program).and_then(|config| match arguments.command {
+        None | Some(Command::Run) => run(config, serve),
+        Some(Command::Check) => {
+            print_line(&summary(&arguments.config, &config));
+            Ok(())
+        }
+        Some(Command::Health) => health((program.admin)(&config)),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print_error(&format!("{}: {failure}", program.name));
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Prints one line to standard output, where scripts read it.
+#[expect(clippy::print_stdout, reason = "this line is the program's interface, not a log")]
+pub fn print_line(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "told even where logging is off or not yet started")]
+fn print_error(line: &str) {
+    eprintln!("{line}");
+}
+
+/// Both TLS users, lapin and reqwest, take the process's provider. A second call finds it installed.
+pub fn install_tls_provider() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+fn load(file: &Path, program: Program) -> Result<Config, Failure> {
+    let refused = |message: String| Failure::new(Exit::Config, message);
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        refused(format!(
+            "cannot read {shown}: {error}; name the configuration with --config FILE or GATEWAY_CONFIG"
+        ))
+    })?;
+    let config = Config::parse(&shown, &text, &environment());
+    let config = config.map_err(|problems| refused(format!("{shown} cannot be used\n{problems}")))?;
+    if matches!(config.queue.url, QueueUrl::Embedded(_)) && !program.standalone {
+        let message = format!(
+            "the embedded queue is for one process; run `gateway`, or name a broker for `{}`: amqp://USER:PASSWORD@HOST:5672/%2f",
+            program.name
+        );
+        let origin: Origin = config.queue.url_origin;
+        let problems = Problems(vec![Problem { origin, key: "queue.url".to_owned(), message }]);
+        return Err(refused(format!("{shown} cannot be used\n{problems}")));
+    }
+    Ok(config)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+fn environment() -> Environment {
+    // A variable that is no Unicode cannot be referred to from the configuration.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn summary(file: &Path, config: &Config) -> String {
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let (backends, endpoints) =
+        (count(config.backends.len(), "backend"), count(config.endpoints.len(), "endpoint"));
+    format!("{}: ok, {backends}, {endpoints}, {}", file.display(), count(config.apps.len(), "app"))
+}
+
+fn run<S, F>(config: Config, serve: S) -> Result<(), Failure>
+where
+    S: FnOnce(Config, Lifecycle) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    telemetry::start_logs(&config.logging);
+    telemetry::metrics();
+    install_tls_provider();
+    let unavailable =
+        |error: std::io::Error| Failure::new(Exit::Unavailable, format!("cannot start: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(unavailable)?;
+    let outcome = runtime.block_on(async {
+        let lifecycle = Lifecycle::default();
+        lifecycle.watch_signals().map_err(unavailable)?;
+        serve_until_drained(config, lifecycle, serve).await
+    });
+    // What the drain deadline left behind is not waited for: it comes back from the queue.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve_until_drained<S, F>(config: Config, lifecycle: Lifecycle, serve: S) -> Result<(), Failure>
+where
+    S: FnOnce(Config, Lifecycle) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let deadline = config.drain_timeout;
+    let all = async {
+        serve(config, lifecycle.clone()).await?;
+        lifecycle.finished().await;
+        Ok(())
+    };
+    let mut all = pin!(all);
+    let drained = tokio::select! {
+        ended = &mut all => ended,
+        () = lifecycle.stopping() => tokio::time::timeout(deadline, all).await.unwrap_or_else(|_| {
+            let deadline = humantime::format_duration(deadline);
+            Err(Failure::new(Exit::Drain, format!("not drained within {deadline}; what was unfinished is redelivered")))
+        }),
+    };
+    lifecycle.failure().map_or(drained, Err)
+}
+
+/// Asks the health page of a process on this machine.
+fn health(admin: SocketAddr) -> Result<(), Failure> {
+    let here = if admin.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { admin.ip() };
+    let address = SocketAddr::new(here, admin.port());
+    let answer = ask(address).map_err(|error| {
+        Failure::new(Exit::Unavailable, format!("no answer from http://{address}/health/ready: {error}"))
+    })?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") {
+        print_line(body);
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Unavailable, format!("not ready: {body}")))
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
+    stream.write_all(format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,313 @@
+//! The configuration: one TOML file, read by both services. Each uses its part, and both check all of it.
+//!
+//! Two stages: [`tree`] is what was written and where; [`Config`] is what it means, with every value parsed.
+//! All problems are collected and told at once, before any side effect.
+
+mod tree;
+
+mod reader;
+
+mod problem;
+
+pub mod apps;
+
+pub mod auth;
+
+pub mod backends;
+
+pub mod endpoints;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+pub use self::{
+    apps::App,
+    backends::{Backend, Engine},
+    endpoints::Endpoint,
+    problem::{Origin, Problem, Problems},
+    tree::Environment,
+};
+use self::{
+    problem::Notes,
+    reader::{Entry, Read, Section, one_of},
+};
+use crate::message::BackendName;
+
+/// A whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Appears in replies as `{project_name}`.
+    pub project_name: String,
+    /// How long a stop may take before the process gives up and exits with 75.
+    pub drain_timeout: Duration,
+    /// Where messages are kept.
+    pub queue: Queue,
+    /// The service that takes requests.
+    pub ingress: Ingress,
+    /// The service that routes and sends.
+    pub dispatcher: Dispatcher,
+    /// What is logged, and how.
+    pub logging: Logging,
+    /// The ways in and out.
+    pub backends: BTreeMap<BackendName, Backend>,
+    /// The paths that providers post to.
+    pub endpoints: Vec<Endpoint>,
+    /// The router's apps, in order.
+    pub apps: Vec<App>,
+}
+
+/// `[queue]`.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Which queue.
+    pub url: QueueUrl,
+    /// Where it was written.
+    pub url_origin: Origin,
+    /// Every exchange's and queue's name starts with it.
+    pub prefix: String,
+    /// How long an unreachable broker is waited for at start.
+    pub connect_timeout: Duration,
+    /// How long a publish may take until its confirm.
+    pub publish_timeout: Duration,
+    /// The delays of the retry ladder; the last repeats.
+    pub retry: Vec<Duration>,
+    /// How often a message is tried before it is dead-lettered.
+    pub max_attempts: u32,
+}
+
+/// Which queue: RabbitMQ, or a file in the process itself.
+#[derive(Clone)]
+pub enum QueueUrl {
+    /// `amqp://` or `amqps://`.
+    Amqp(SecretString),
+    /// `embedded:FILE`.
+    Embedded(PathBuf),
+}
+
+impl fmt::Debug for QueueUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amqp(_) => f.write_str("amqp://.."),
+            Self::Embedded(file) => write!(f, "embedded:{}", file.display()),
+        }
+    }
+}
+
+/// `[ingress]`.
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    /// Where providers reach us.
+    pub listen: SocketAddr,
+    /// Where health, metrics and other private pages are.
+    pub admin_listen: SocketAddr,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest identity, in characters.
+    pub max_identity_length: usize,
+    /// The longest text, in characters.
+    pub max_text_length: usize,
+    /// How long a request's body may take to arrive.
+    pub request_timeout: Duration,
+}
+
+/// `[dispatcher]`.
+#[derive(Clone, Debug)]
+pub struct Dispatcher {
+    /// Where health, metrics and other private pages are.
+    pub admin_listen: SocketAddr,
+    /// How many incoming messages are routed at a time.
+    pub concurrency: u16,
+}
+
+/// `[logging]`.
+#[derive(Clone, Debug)]
+pub struct Logging {
+    /// A level, or `tracing`'s directives: `info,lapin=warn`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Whether numbers and texts may appear.
+    pub show_messages: bool,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log collectors: one JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads and checks `text`, written in `file`, with the overrides of `environment`.
+    pub fn parse(file: &str, text: &str, environment: &Environment) -> Result<Self, Problems> {
+        let notes = Notes::default();
+        let root = tree::read(file, text, environment, &notes);
+        let config = Section::root(root, &notes).and_then(read);
+        notes.into_result()?;
+        #[expect(clippy::expect_used, reason = "`read` returns None only with a problem noted")]
+        Ok(config.expect("a configuration without problems"))
+    }
+}
+
+fn read(mut root: Section<'_>) -> Option<Config> {
+    let project_name = root.or("project_name", "RapidSMS".to_owned());
+    let drain_timeout = root.or("drain_timeout", Positive(Duration::from_secs(25))).0;
+    let queue = root.section("queue").and_then(read_queue);
+    let ingress = root.section("ingress").map(read_ingress);
+    let dispatcher = root.section("dispatcher").map(read_dispatcher);
+    let logging = root.section("logging").map(read_logging);
+    let backends = root.section("backends").map(backends::read).unwrap_or_default();
+    let public = ingress.as_ref().is_some_and(|ingress| !ingress.listen.ip().is_loopback());
+    let endpoints = endpoints::read(root.sections("endpoints"), &backends, public);
+    let apps = apps::read(root.sections("apps"));
+    root.finish();
+    Some(Config {
+        project_name,
+        drain_timeout,
+        queue: queue?,
+        ingress: ingress?,
+        dispatcher: dispatcher?,
+        logging: logging?,
+        backends: backends.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect(),
+        endpoints,
+        apps,
+    })
+}
+
+fn read_queue(mut section: Section<'_>) -> Option<Queue> {
+    let url_origin = section.origin_of("url");
+    let url = section.required("url");
+    let prefix_origin = section.origin_of("prefix");
+    let prefix = section.or("prefix", "sms".to_owned());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !(1..=64).contains(&prefix.len()) || !prefix.chars().all(allowed) {
+        section.problem_at(&prefix_origin, "prefix", "1 to 64 letters, digits, `_`, `-` or `.` are wanted");
+    }
+    let connect_timeout = section.or("connect_timeout", Positive(Duration::from_secs(30))).0;
+    let publish_timeout = section.or("publish_timeout", Positive(Duration::from_secs(5))).0;
+    let retry_origin = section.origin_of("retry");
+    let ladder = [5, 30, 300, 1800].map(Duration::from_secs).map(Positive).to_vec();
+    let retry: Vec<Duration> = section.or("retry", ladder).into_iter().map(|rung| rung.0).collect();
+    if retry.is_empty() {
+        section.problem_at(&retry_origin, "retry", r#"at least one delay is wanted, such as ["5s", "30s"]"#);
+    }
+    let max_attempts = section.or("max_attempts", AtLeastOne(12)).0;
+    section.finish();
+    Some(Queue { url: url?, url_origin, prefix, connect_timeout, publish_timeout, retry, max_attempts })
+}
+
+fn read_ingress(mut section: Section<'_>) -> Ingress {
+    let ingress = Ingress {
+        listen: section.or("listen", SocketAddr::from(([127, 0, 0, 1], 8000))),
+        admin_listen: section.or("admin_listen", SocketAddr::from(([127, 0, 0, 1], 8001))),
+        max_body_bytes: section.or("max_body_bytes", 1024 * 1024),
+        max_identity_length: section.or("max_identity_length", 100),
+        max_text_length: section.or("max_text_length", 10_000),
+        request_timeout: section.or("request_timeout", Positive(Duration::from_secs(10))).0,
+    };
+    if ingress.listen == ingress.admin_listen && ingress.listen.port() != 0 {
+        section.problem_here(
+            "`listen` and `admin_listen` are the same address; the private pages need their own",
+        );
+    }
+    section.finish();
+    ingress
+}
+
+fn read_dispatcher(mut section: Section<'_>) -> Dispatcher {
+    let dispatcher = Dispatcher {
+        admin_listen: section.or("admin_listen", SocketAddr::from(([127, 0, 0, 1], 8002))),
+        concurrency: section.or("concurrency", Concurrency(128)).0,
+    };
+    section.finish();
+    dispatcher
+}
+
+fn read_logging(mut section: Section<'_>) -> Logging {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let level_origin = section.origin_of("level");
+    let logging = Logging {
+        level: section.or("level", "info".to_owned()),
+        format: section.optional_with("format", |entry| one_of(&entry, &formats)).unwrap_or(LogFormat::Text),
+        show_messages: section.or("show_messages", false),
+    };
+    if let Err(error) = logging.level.parse::<tracing_subscriber::filter::Targets>() {
+        section.problem_at(
+            &level_origin,
+            "level",
+            format!("{error}; write error, warn, info, debug or trace"),
+        );
+    }
+    section.finish();
+    logging
+}
+
+impl Read for SocketAddr {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let text = String::read(entry.clone())?;
+        let parsed = text.parse().ok();
+        parsed.or_else(|| entry.problem(r#"an address with a port is wanted, such as "127.0.0.1:8000""#))
+    }
+}
+
+impl Read for QueueUrl {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let text = String::read(entry.clone())?;
+        let wanted = r#""amqp://USER:PASSWORD@HOST:5672/%2f" or "embedded:gateway.db" is wanted"#;
+        if let Some(file) = text.strip_prefix("embedded:").filter(|file| !file.is_empty()) {
+            return Some(Self::Embedded(PathBuf::from(file)));
+        }
+        match url::Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "amqp" | "amqps") && url.has_host() => {
+                Some(Self::Amqp(text.into()))
+            }
+            _ => entry.problem(wanted),
+        }
+    }
+}
+
+/// A duration above zero.
+#[derive(Clone, Copy)]
+struct Positive(Duration);
+
+impl Read for Positive {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let same = entry.clone();
+        match Duration::read(same)? {
+            Duration::ZERO => entry.problem("more than zero is wanted"),
+            duration => Some(Self(duration)),
+        }
+    }
+}
+
+/// A count of at least one.
+struct AtLeastOne(u32);
+
+impl Read for AtLeastOne {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let same = entry.clone();
+        match u32::read(same)? {
+            0 => entry.problem("at least 1 is wanted"),
+            count => Some(Self(count)),
+        }
+    }
+}
+
+/// How many things are done at a time: 1 to 10,000.
+struct Concurrency(u16);
+
+impl Read for Concurrency {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let same = entry.clone();
+        match u16::read(same)? {
+            count @ 1..=10_000 => Some(Self(count)),
+            _ => entry.problem("1 to 10000 is wanted"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

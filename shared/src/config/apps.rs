@@ -1,0 +1,172 @@
+//! `[[apps]]`: the apps of the router, in order. One variant an app; its keys are read here, by both services.
+
+use regex::{Regex, RegexBuilder};
+
+use super::{
+    problem::Origin,
+    reader::{Section, explain_regex, one_of},
+};
+use crate::{keyword::Keyword, template::Template};
+
+/// The help text of `echo`, and the reply of `ping` and `default`, are RapidSMS's own.
+pub const ECHO_HELP: &str = "To echo some text, send: ECHO <ANYTHING>";
+
+/// The reply of the `default` app when none is configured.
+const DEFAULT_REPLY: &str = "Sorry, {project_name} could not understand your message.";
+
+/// The names that every reply may use.
+const COMMON_NAMES: [&str; 4] = ["text", "identity", "backend", "project_name"];
+
+/// One app and its settings.
+#[derive(Clone, Debug)]
+pub enum App {
+    /// Replies with what follows the keyword `echo`.
+    Echo(Keyword),
+    /// Replies `pong` to exactly `ping`.
+    Ping,
+    /// Replies to texts that start with a keyword.
+    Keyword {
+        /// What the text must start with.
+        keyword: Keyword,
+        /// The reply when nothing follows the keyword; without it, `reply` serves.
+        help: Option<Template>,
+        /// The reply; `{text}` is what follows the keyword.
+        reply: Template,
+    },
+    /// Replies to texts that match a pattern.
+    Pattern {
+        /// Anchored at the start.
+        pattern: Regex,
+        /// The reply; `{1}` or `{name}` is a group of the pattern.
+        reply: Template,
+    },
+    /// Replies to what no other app claimed.
+    Default {
+        /// The reply.
+        reply: Template,
+    },
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Echo,
+    Ping,
+    Keyword,
+    Pattern,
+    Default,
+}
+
+const KINDS: [(&str, Kind); 5] = [
+    ("echo", Kind::Echo),
+    ("ping", Kind::Ping),
+    ("keyword", Kind::Keyword),
+    ("pattern", Kind::Pattern),
+    ("default", Kind::Default),
+];
+
+/// Reads all apps and notes keywords that an earlier app always claims.
+pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<App> {
+    let mut earlier: Vec<(Keyword, Origin)> = Vec::new();
+    sections.into_iter().filter_map(|section| read_one(section, &mut earlier)).collect()
+}
+
+fn read_one(mut section: Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> Option<App> {
+    let Some(kind) = section.required_with("app", |entry| one_of(&entry, &KINDS)) else {
+        // The other keys cannot be judged without knowing the app.
+        return None;
+    };
+    let app = match kind {
+        Kind::Echo => Keyword::new("echo").ok().map(|keyword| {
+            note_keyword(&section, ("app", section.origin().clone()), &keyword, earlier);
+            App::Echo(keyword)
+        }),
+        Kind::Ping => Some(App::Ping),
+        Kind::Keyword => read_keyword(&mut section, earlier),
+        Kind::Pattern => read_pattern(&mut section),
+        Kind::Default => {
+            let reply = read_reply(&mut section, "reply", &[]);
+            reply.or_else(|| Template::parse(DEFAULT_REPLY).ok()).map(|reply| App::Default { reply })
+        }
+    };
+    section.finish();
+    app
+}
+
+fn read_keyword(section: &mut Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> Option<App> {
+    let origin = section.origin_of("keyword");
+    let written: Option<String> = section.required("keyword");
+    let help = read_reply(section, "help", &[]);
+    section.wants("reply");
+    let reply = read_reply(section, "reply", &[]);
+    let problem = |message: String| section.problem_at(&origin, "keyword", message);
+    let keyword = match Keyword::new(written?.as_str()) {
+        Ok(keyword) => keyword,
+        Err(error) => {
+            problem(explain_regex(&error));
+            return None;
+        }
+    };
+    for word in keyword.words() {
+        if word.is_empty() {
+            problem(
+                "a keyword, or one of its alternatives, is empty and would match every message".to_owned(),
+            );
+        } else if word.trim() != word || keyword.rest(word).is_none() {
+            problem(format!("`{word}` can never match: a message's text has no space around it"));
+        }
+    }
+    note_keyword(section, ("keyword", origin), &keyword, earlier);
+    Some(App::Keyword { keyword, help, reply: reply? })
+}
+
+/// Notes each word of `keyword` that an earlier app claims, alone and followed by anything.
+fn note_keyword(
+    section: &Section<'_>,
+    (key, origin): (&str, Origin),
+    keyword: &Keyword,
+    earlier: &mut Vec<(Keyword, Origin)>,
+) {
+    for word in keyword.words().into_iter().filter(|word| !word.is_empty()) {
+        let claims =
+            |other: &Keyword| other.rest(word).is_some() && other.rest(&format!("{word} x")).is_some();
+        if let Some((other, place)) = earlier.iter().find(|(other, _)| claims(other)) {
+            let message = format!("`{word}` can never match: the app at {place} claims `{other}` before it");
+            section.problem_at(&origin, key, message);
+        }
+    }
+    earlier.push((keyword.clone(), section.origin().clone()));
+}
+
+fn read_pattern(section: &mut Section<'_>) -> Option<App> {
+    let origin = section.origin_of("pattern");
+    let written: Option<String> = section.required("pattern");
+    let pattern = written.as_deref().map(compile_pattern).transpose().unwrap_or_else(|error| {
+        section.problem_at(&origin, "pattern", explain_regex(&error));
+        None
+    });
+    let groups: Vec<String> = pattern.iter().flat_map(group_names).collect();
+    section.wants("reply");
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let reply = read_reply(section, "reply", &groups);
+    Some(App::Pattern { pattern: pattern?, reply: reply? })
+}
+
+/// As RapidSMS's `re.match(pattern, text, IGNORECASE)`: anchored at the start only.
+fn compile_pattern(written: &str) -> Result<Regex, regex::Error> {
+    Regex::new(written)?;
+    RegexBuilder::new(&format!(r"\A(?:{written})")).case_insensitive(true).build()
+}
+
+fn group_names(pattern: &Regex) -> Vec<String> {
+    let numbers = (0..pattern.captures_len()).map(|number| number.to_string());
+    numbers.chain(pattern.capture_names().flatten().map(str::to_owned)).collect()
+}
+
+/// Reads a reply; every name in it must be a common one or one of `names`.
+fn read_reply(section: &mut Section<'_>, key: &'static str, names: &[&str]) -> Option<Template> {
+    let origin = section.origin_of(key);
+    let reply: Template = section.optional(key)?;
+    let known: Vec<&str> = COMMON_NAMES.iter().copied().chain(names.iter().copied()).collect();
+    section.check_names(&origin, key, &reply, &known);
+    Some(reply)
+}

@@ -1,0 +1,105 @@
+//! `auth` of an endpoint: who may post. Fails closed: half of a setting is a problem, never an open door.
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use super::{
+    backends::{Basic, read_basic},
+    reader::{Entry, Read, Section},
+    tree::Value,
+};
+
+/// Who may post to an endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Auth {
+    /// What a request must carry.
+    pub credentials: Credentials,
+    /// Where it must come from; empty means anywhere.
+    pub allow_ips: Vec<IpNet>,
+}
+
+/// What a request must carry.
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    /// Nothing.
+    #[default]
+    None,
+    /// HTTP basic authentication.
+    Basic(Basic),
+    /// A shared secret in a header.
+    Header {
+        /// The header's name, in lower case.
+        name: String,
+        /// The secret.
+        value: SecretString,
+    },
+    /// A shared secret in a parameter.
+    Parameter {
+        /// The parameter's name.
+        name: String,
+        /// The secret.
+        value: SecretString,
+    },
+}
+
+/// Reads the `auth` of an endpoint.
+pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
+    if let Value::String(word) = &entry.node.value {
+        return if word == "none" {
+            Some(Auth::default())
+        } else {
+            entry.problem(r#"write "none", { basic = { user, password } } or { token = { header or parameter, value } }"#)
+        };
+    }
+    let mut section = Section::read(entry)?;
+    let allow_ips: Vec<IpNet> =
+        section.or("allow_ips", Vec::<Network>::new()).into_iter().map(|net| net.0).collect();
+    let basic = section.optional_with("basic", read_basic).map(Credentials::Basic);
+    let token = section.optional_with("token", read_token);
+    if basic.is_some() && token.is_some() {
+        section.problem_here("only one of `basic` and `token` is wanted");
+    }
+    let nothing = basic.is_none() && token.is_none() && allow_ips.is_empty();
+    if nothing && section.keys().is_empty() {
+        section.problem_here(
+            "`basic`, `token` or `allow_ips` is wanted; write auth = \"none\" to let everybody post",
+        );
+    }
+    section.finish();
+    Some(Auth { credentials: basic.or(token).unwrap_or_default(), allow_ips })
+}
+
+fn read_token(entry: Entry<'_>) -> Option<Credentials> {
+    let mut section = Section::read(entry)?;
+    let header: Option<String> = section.optional("header");
+    let parameter: Option<String> = section.optional("parameter");
+    let value: Option<SecretString> = section.required("value");
+    let token = match (header, parameter) {
+        (Some(name), None) => {
+            value.map(|value| Credentials::Header { name: name.to_ascii_lowercase(), value })
+        }
+        (None, Some(name)) => value.map(|value| Credentials::Parameter { name, value }),
+        _ => {
+            section.problem_here("either `header` or `parameter` is wanted: where the token stands");
+            None
+        }
+    };
+    section.finish();
+    token
+}
+
+/// An address or a network.
+struct Network(IpNet);
+
+impl Read for Network {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let Value::String(text) = &entry.node.value else {
+            return entry.problem("a network is wanted");
+        };
+        let network =
+            text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).ok();
+        network
+            .map(Self)
+            .or_else(|| entry.problem(r#"an address or a network is wanted, such as "10.0.0.0/8""#))
+    }
+}

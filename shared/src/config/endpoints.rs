@@ -1,0 +1,307 @@
+//! `[[endpoints]]`: the paths that providers post to. One variant a form; its keys are read here, by both services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use super::{
+    auth::{self, Auth},
+    backends::{self, Backend},
+    problem::Origin,
+    reader::{Entry, Read, Section, explain_regex, one_of},
+    tree::Value,
+};
+use crate::message::BackendName;
+
+/// A path, the backend it receives for, and how its requests are read.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The paths, each without its trailing slash; both spellings are answered.
+    pub paths: Vec<String>,
+    /// The backend that messages come through.
+    pub backend: BackendName,
+    /// Who may post.
+    pub auth: Auth,
+    /// How a request is read.
+    pub form: Form,
+    /// The fields of a message, `identity` and `text` first.
+    pub fields: Vec<Field>,
+    /// Whether a blank text is a message.
+    pub allow_blank: bool,
+    /// The charset of requests that do not name one.
+    pub charset: &'static encoding_rs::Encoding,
+}
+
+/// How a request is read, and the settings of that.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// Parameters in the URL or the body.
+    Http {
+        /// The methods allowed.
+        methods: Vec<HttpMethod>,
+        /// What is answered when the message is in the queue.
+        answer: Answer,
+    },
+}
+
+/// A method that a form may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// `GET`, parameters in the URL.
+    Get,
+    /// `POST`, parameters in the body.
+    Post,
+}
+
+/// What is answered when a message is in the queue.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+    /// The `Content-Type`.
+    pub content_type: String,
+}
+
+/// One field of a message, where it comes from, and what it must look like.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Our name: `identity`, `text`, or one of `[endpoints.fields]`.
+    pub name: String,
+    /// The provider's name.
+    pub parameter: String,
+    /// Whether it may be missing.
+    pub required: bool,
+    /// The fewest characters.
+    pub min_length: Option<usize>,
+    /// The most characters.
+    pub max_length: Option<usize>,
+    /// What all of the value must match.
+    pub pattern: Option<Regex>,
+    /// The values allowed; empty means any.
+    pub one_of: Vec<String>,
+    /// Whether it must be a whole number.
+    pub integer: bool,
+    /// What a refusal says instead of our own words.
+    pub message: Option<String>,
+}
+
+const FORMS: [(&str, ()); 1] = [("http", ())];
+const METHODS: [(&str, HttpMethod); 2] = [("GET", HttpMethod::Get), ("POST", HttpMethod::Post)];
+
+/// Reads all endpoints. `public` tells that providers reach us from beyond this machine.
+pub(super) fn read(
+    sections: Vec<Section<'_>>,
+    backends: &BTreeMap<BackendName, Option<Backend>>,
+    public: bool,
+) -> Vec<Endpoint> {
+    let mut paths: BTreeMap<String, Origin> = BTreeMap::new();
+    let mut endpoints = Vec::new();
+    for section in sections {
+        endpoints.extend(read_one(section, backends, public, &mut paths));
+    }
+    endpoints
+}
+
+fn read_one(
+    mut section: Section<'_>,
+    backends: &BTreeMap<BackendName, Option<Backend>>,
+    public: bool,
+    taken: &mut BTreeMap<String, Origin>,
+) -> Option<Endpoint> {
+    let backend = read_backend(&mut section, backends);
+    let paths = read_paths(&mut section, backend.as_ref(), taken);
+    section.optional_with("form", |entry| one_of(&entry, &FORMS));
+    if public && !section.has("auth") {
+        section.problem_here(
+            "`auth` is missing, and `ingress.listen` is not loopback: anybody could post; \
+             write auth = { basic = { user = \"..\", password = \"${..}\" } }, or auth = \"none\" if that is meant",
+        );
+    }
+    let auth = section.optional_with("auth", auth::read).unwrap_or_default();
+    let allow_blank = section.or("allow_blank", false);
+    let charset = section.or("charset", Charset(encoding_rs::UTF_8)).0;
+    let fields = read_fields(&mut section, allow_blank);
+    let methods =
+        section.optional_with("methods", read_methods).unwrap_or_else(|| METHODS.map(|(_, m)| m).to_vec());
+    let answer = section.section("answer").map(read_answer);
+    section.finish();
+    let form = Form::Http { methods, answer: answer? };
+    Some(Endpoint { paths, backend: backend?, auth, form, fields, allow_blank, charset })
+}
+
+fn read_backend(
+    section: &mut Section<'_>,
+    backends: &BTreeMap<BackendName, Option<Backend>>,
+) -> Option<BackendName> {
+    let origin = section.origin_of("backend");
+    let name: String = section.required("backend")?;
+    match name.parse::<BackendName>() {
+        Ok(backend) if backends.contains_key(&backend) => Some(backend),
+        _ => {
+            let near = backends::near(&name, backends);
+            let message =
+                format!("there is no backend `{name}`{near}; write [backends.{name}] with its engine");
+            section.problem_at(&origin, "backend", message);
+            None
+        }
+    }
+}
+
+fn read_paths(
+    section: &mut Section<'_>,
+    backend: Option<&BackendName>,
+    taken: &mut BTreeMap<String, Origin>,
+) -> Vec<String> {
+    let origin = section.origin_of("path");
+    let written: Option<String> = section.optional("path");
+    let paths = match (&written, backend) {
+        (Some(path), _) => vec![path.trim_end_matches('/').to_owned()],
+        (None, Some(backend)) => vec![format!("/backends/{backend}"), format!("/backend/{backend}")],
+        (None, None) => Vec::new(),
+    };
+    if written.as_ref().is_some_and(|path| !is_path(path)) {
+        section.problem_at(&origin, "path", "a path starts with `/` and has no space, `?` or `#`");
+    }
+    for path in &paths {
+        if let Some(earlier) = taken.get(path) {
+            let message = format!(
+                "the path `{path}/` is taken by the endpoint at {earlier}; one path has one endpoint"
+            );
+            section.problem_at(&origin, "path", message);
+        }
+        taken.entry(path.clone()).or_insert_with(|| origin.clone());
+    }
+    paths
+}
+
+fn is_path(path: &str) -> bool {
+    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
+}
+
+fn read_methods(entry: Entry<'_>) -> Option<Vec<HttpMethod>> {
+    let empty = entry.clone();
+    match Vec::<MethodName>::read(entry)?.into_iter().map(|method| method.0).collect::<Vec<_>>() {
+        methods if methods.is_empty() => empty.problem("at least one method is wanted"),
+        methods => Some(methods),
+    }
+}
+
+fn read_answer(mut section: Section<'_>) -> Answer {
+    let origin = section.origin_of("status");
+    let answer = Answer {
+        status: section.or("status", 200),
+        body: section.or("body", "OK".to_owned()),
+        content_type: section.or("content_type", "text/plain; charset=utf-8".to_owned()),
+    };
+    if !(200..=299).contains(&answer.status) {
+        section.problem_at(
+            &origin,
+            "status",
+            "a 2xx is wanted: it is answered when the message is in the queue",
+        );
+    }
+    section.finish();
+    answer
+}
+
+fn read_fields(section: &mut Section<'_>, allow_blank: bool) -> Vec<Field> {
+    let params_origin = section.origin_of("params");
+    let params: Vec<(String, String)> = section.or("params", Vec::new());
+    let mut rules = section.section("fields");
+    let declared = rules.as_ref().map(Section::keys).unwrap_or_default();
+    let names = ["identity", "text"].map(str::to_owned).into_iter();
+    let names: Vec<String> = names.chain(declared.into_iter().filter(|name| !is_own(name))).collect();
+    for (name, _) in params.iter().filter(|(name, _)| !names.contains(name)) {
+        let message = format!("`{name}` is neither identity nor text nor one of [endpoints.fields]");
+        section.problem_at(&params_origin, &format!("params.{name}"), message);
+    }
+    let parameter_of =
+        |name: &str| params.iter().find(|(from, _)| from == name).map_or(name, |(_, to)| to).to_owned();
+    let mut used = BTreeSet::new();
+    let mut fields = Vec::new();
+    for name in names {
+        let parameter = parameter_of(&name);
+        if !used.insert(parameter.clone()) {
+            let message = format!("the parameter `{parameter}` is read for two fields");
+            section.problem_at(&params_origin, "params", message);
+        }
+        let rule = rules.as_mut().and_then(|rules| rules.named(&name)).and_then(Section::read);
+        fields.push(read_field(rule, name, parameter, allow_blank));
+    }
+    fields
+}
+
+fn is_own(name: &str) -> bool {
+    name == "identity" || name == "text"
+}
+
+fn read_field(rule: Option<Section<'_>>, name: String, parameter: String, allow_blank: bool) -> Field {
+    let required = is_own(&name) && !(name == "text" && allow_blank);
+    let mut field = Field {
+        name,
+        parameter,
+        required,
+        min_length: None,
+        max_length: None,
+        pattern: None,
+        one_of: Vec::new(),
+        integer: false,
+        message: None,
+    };
+    let Some(mut rule) = rule else { return field };
+    let required_origin = rule.origin_of("required");
+    let written: Option<bool> = rule.optional("required");
+    if is_own(&field.name) && written == Some(false) {
+        let message = "identity and text are always required; `allow_blank = true` takes a blank text";
+        rule.problem_at(&required_origin, "required", message);
+    } else if let Some(written) = written {
+        field.required = written;
+    }
+    field.min_length = rule.optional("min_length");
+    field.max_length = rule.optional("max_length");
+    if field.min_length > field.max_length && field.max_length.is_some() {
+        rule.problem_here("`min_length` is above `max_length`: nothing could match");
+    }
+    field.pattern = rule.optional::<WholeMatch>("pattern").map(|pattern| pattern.0);
+    field.one_of = rule.or("one_of", Vec::new());
+    field.integer = rule.or("integer", false);
+    field.message = rule.optional("message");
+    rule.finish();
+    field
+}
+
+/// A pattern that must match all of a value.
+struct WholeMatch(Regex);
+
+impl Read for WholeMatch {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let same = entry.clone();
+        let written = String::read(same)?;
+        let compiled = Regex::new(&written).and_then(|_| Regex::new(&format!(r"\A(?:{written})\z")));
+        compiled.map(Self).map_err(|error| entry.problem::<()>(explain_regex(&error))).ok()
+    }
+}
+
+struct MethodName(HttpMethod);
+
+impl Read for MethodName {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        one_of(&entry, &METHODS).map(Self)
+    }
+}
+
+struct Charset(&'static encoding_rs::Encoding);
+
+impl Read for Charset {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let Value::String(label) = &entry.node.value else {
+            return entry.problem("the name of a charset is wanted");
+        };
+        let known = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
+        known.map(Self).or_else(|| {
+            entry.problem(format!("`{label}` is no charset; write utf-8, iso-8859-1, utf-16be ..."))
+        })
+    }
+}

@@ -1,0 +1,346 @@
+//! Reads a [`Node`] into typed values and notes every problem on the way: missing, unknown, of the wrong kind.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{
+    problem::{Notes, Origin, suggestion},
+    tree::{Node, Table, Value},
+};
+use crate::template::Template;
+
+/// A table being read. Each key is taken once; [`Section::finish`] notes those that nobody took.
+pub(super) struct Section<'n> {
+    path: String,
+    origin: Origin,
+    table: Table,
+    known: Vec<&'static str>,
+    notes: &'n Notes,
+}
+
+/// A value with its place, passed to [`Read`] implementations.
+#[derive(Clone)]
+pub(super) struct Entry<'n> {
+    pub(super) key: String,
+    pub(super) node: Node,
+    pub(super) notes: &'n Notes,
+}
+
+/// What can be read from a value. `None` means that a problem was noted.
+pub(super) trait Read: Sized {
+    fn read(entry: Entry<'_>) -> Option<Self>;
+}
+
+impl<'n> Section<'n> {
+    /// The whole configuration.
+    pub(super) fn root(node: Node, notes: &'n Notes) -> Option<Self> {
+        Self::read(Entry { key: String::new(), node, notes })
+    }
+
+    /// Opens a table.
+    pub(super) fn read(entry: Entry<'n>) -> Option<Self> {
+        let Value::Table(table) = entry.node.value else {
+            return entry.wanted("a table");
+        };
+        let (path, origin) = (entry.key, entry.node.origin);
+        Some(Self { path, origin, table, known: Vec::new(), notes: entry.notes })
+    }
+
+    /// Where the table was written.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The path of `key` in the whole configuration.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Where `key` was written, or the table when it was not.
+    pub(super) fn origin_of(&self, key: &str) -> Origin {
+        self.table.get(key).map_or(&self.origin, |node| &node.origin).clone()
+    }
+
+    /// Notes a problem with `key`.
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
+        self.notes.add(&self.origin_of(key), self.path_of(key), message);
+    }
+
+    /// Notes a problem with the table.
+    pub(super) fn problem_here(&self, message: impl Into<String>) {
+        self.notes.add(&self.origin, self.path.clone(), message);
+    }
+
+    /// True when `key` is there and was not taken yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The names of all keys that are left.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.table.keys().cloned().collect()
+    }
+
+    fn entry(&mut self, key: &'static str) -> Option<Entry<'n>> {
+        self.known.push(key);
+        self.named(key)
+    }
+
+    /// Takes a key whose name the user chose.
+    pub(super) fn named(&mut self, key: &str) -> Option<Entry<'n>> {
+        let node = self.table.shift_remove(key)?;
+        Some(Entry { key: self.path_of(key), node, notes: self.notes })
+    }
+
+    /// Takes a key that may be missing.
+    pub(super) fn optional<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        self.entry(key).and_then(T::read)
+    }
+
+    /// Takes a key, or `default` when it is missing or wrong; wrong is noted.
+    pub(super) fn or<T: Read>(&mut self, key: &'static str, default: T) -> T {
+        self.optional(key).unwrap_or(default)
+    }
+
+    /// Takes a key that must be there.
+    pub(super) fn required<T: Read>(&mut self, key: &'static str) -> Option<T> {
+        self.required_with(key, T::read)
+    }
+
+    /// Takes a key that must be there, read by `read`.
+    pub(super) fn required_with<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Entry<'n>) -> Option<T>,
+    ) -> Option<T> {
+        self.wants(key);
+        self.entry(key).and_then(read)
+    }
+
+    /// Takes a key that may be missing, read by `read`.
+    pub(super) fn optional_with<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Entry<'n>) -> Option<T>,
+    ) -> Option<T> {
+        self.entry(key).and_then(read)
+    }
+
+    /// Notes it when `key` is missing, with what may have been written in its place.
+    pub(super) fn wants(&self, key: &str) {
+        if self.has(key) {
+            return;
+        }
+        let near = self.table.keys().find(|written| strsim::damerau_levenshtein(written, key) <= 2);
+        let near = near.map(|written| format!("; `{written}` is written instead")).unwrap_or_default();
+        self.problem_here(format!("`{key}` is missing{near}"));
+    }
+
+    /// Notes a problem with a `key` that was taken already and stood at `origin`.
+    pub(super) fn problem_at(&self, origin: &Origin, key: &str, message: impl Into<String>) {
+        self.notes.add(origin, self.path_of(key), message);
+    }
+
+    /// Notes each name of `template` that is none of `known`.
+    pub(super) fn check_names(&self, origin: &Origin, key: &str, template: &Template, known: &[&str]) {
+        for name in template.names().filter(|name| !known.contains(name)) {
+            let near = suggestion(name, known.iter().copied());
+            self.problem_at(origin, key, format!("`{{{name}}}` is not known here{near}"));
+        }
+    }
+
+    /// Opens the table at `key`; a missing one is empty, so that its defaults apply.
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'n>> {
+        let missing = Section {
+            path: self.path_of(key),
+            origin: self.origin.clone(),
+            table: Table::new(),
+            known: Vec::new(),
+            notes: self.notes,
+        };
+        self.entry(key).map_or(Some(missing), Section::read)
+    }
+
+    /// Opens each table of the array at `key`.
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'n>> {
+        let Some(entries) = self.optional_entries(key) else {
+            return Vec::new();
+        };
+        entries.into_iter().filter_map(Section::read).collect()
+    }
+
+    fn optional_entries(&mut self, key: &'static str) -> Option<Vec<Entry<'n>>> {
+        self.entry(key).and_then(items)
+    }
+
+    /// Notes the keys that nobody took.
+    pub(super) fn finish(mut self) {
+        for (key, node) in std::mem::take(&mut self.table) {
+            let near = suggestion(&key, self.known.iter().copied());
+            self.notes.add(&node.origin, self.path_of(&key), format!("unknown key{near}"));
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// Notes a problem with this value.
+    pub(super) fn problem<T>(&self, message: impl Into<String>) -> Option<T> {
+        self.notes.add(&self.node.origin, self.key.clone(), message);
+        None
+    }
+
+    /// The text of an environment variable, which is all that the environment has.
+    fn environment_text(&self) -> Option<&str> {
+        match (&self.node.value, &self.node.origin) {
+            (Value::String(text), Origin::Environment(_)) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn wanted<T>(&self, what: &str) -> Option<T> {
+        self.problem(format!("{what} is wanted, not {}", self.node.value.kind()))
+    }
+}
+
+fn items(entry: Entry<'_>) -> Option<Vec<Entry<'_>>> {
+    let Value::Array(values) = entry.node.value else {
+        return entry.wanted("an array");
+    };
+    let (path, notes) = (entry.key, entry.notes);
+    let item = |(place, node)| Entry { key: format!("{path}[{place}]"), node, notes };
+    Some(values.into_iter().enumerate().map(item).collect())
+}
+
+impl Read for String {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let Value::String(text) = entry.node.value else {
+            return entry.wanted("a string");
+        };
+        Some(text)
+    }
+}
+
+impl Read for SecretString {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        if matches!(&entry.node.value, Value::String(text) if text.is_empty()) {
+            return entry.problem("the secret is empty");
+        }
+        String::read(entry).map(Self::from)
+    }
+}
+
+impl Read for bool {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        if let Value::Boolean(boolean) = &entry.node.value {
+            return Some(*boolean);
+        }
+        let written = entry.environment_text().and_then(|text| text.parse().ok());
+        written.or_else(|| entry.wanted("true or false"))
+    }
+}
+
+impl Read for i64 {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        if let Value::Integer(integer) = &entry.node.value {
+            return Some(*integer);
+        }
+        let written = entry.environment_text().and_then(|text| text.parse().ok());
+        written.or_else(|| entry.wanted("an integer"))
+    }
+}
+
+macro_rules! read_small_integers {
+    ($($integer:ty),*) => {$(
+        impl Read for $integer {
+            fn read(entry: Entry<'_>) -> Option<Self> {
+                let Entry { key, node, notes } = entry;
+                let origin = node.origin.clone();
+                let integer = i64::read(Entry { key: key.clone(), node, notes })?;
+                if let Ok(small) = Self::try_from(integer) {
+                    return Some(small);
+                }
+                let (low, high) = (Self::MIN, Self::MAX);
+                notes.add(&origin, key, format!("{integer} is not between {low} and {high}"));
+                None
+            }
+        }
+    )*};
+}
+read_small_integers!(u16, u32, usize);
+
+impl Read for Duration {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let wanted = r#"a duration is wanted, such as "500ms", "5s", "30m" or "48h""#;
+        let Value::String(text) = &entry.node.value else {
+            return entry.problem(wanted);
+        };
+        humantime::parse_duration(text).ok().or_else(|| entry.problem(wanted))
+    }
+}
+
+impl Read for Template {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let Value::String(text) = &entry.node.value else { return entry.wanted("a string") };
+        // A secret may have braces, which are its own.
+        let mut template = String::new();
+        let mut at = 0;
+        for range in &entry.node.inserted {
+            template.push_str(&text[at..range.start]);
+            template.push_str(&text[range.clone()].replace('{', "{{").replace('}', "}}"));
+            at = range.end;
+        }
+        template.push_str(&text[at..]);
+        Self::parse(&template).map_err(|error| entry.problem::<()>(error.to_string())).ok()
+    }
+}
+
+impl Read for regex::Regex {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let Value::String(text) = &entry.node.value else {
+            return entry.wanted("a string");
+        };
+        Self::new(text).map_err(|error| entry.problem::<()>(explain_regex(&error))).ok()
+    }
+}
+
+/// A regular expression's error on one line, with what differs from other dialects.
+pub(super) fn explain_regex(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason =
+        text.lines().rev().find_map(|line| line.strip_prefix("error: ")).unwrap_or("too large").to_owned();
+    format!(
+        "not a valid pattern: {reason} (the syntax is Rust's `regex`: no look-around, no back-references)"
+    )
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        // All items are read, so that the problems of each are noted.
+        let read: Vec<Option<T>> = items(entry)?.into_iter().map(T::read).collect();
+        read.into_iter().collect()
+    }
+}
+
+/// Reads a table whose keys the user chose, in the order in which they were written.
+impl<T: Read> Read for Vec<(String, T)> {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let mut section = Section::read(entry)?;
+        let keys = section.keys().into_iter();
+        let pairs: Vec<Option<(String, T)>> =
+            keys.map(|key| section.named(&key).and_then(T::read).map(|value| (key, value))).collect();
+        pairs.into_iter().collect()
+    }
+}
+
+/// Reads one of a list of words.
+pub(super) fn one_of<T: Copy>(entry: &Entry<'_>, words: &[(&str, T)]) -> Option<T> {
+    let Value::String(word) = &entry.node.value else {
+        return entry.wanted("a string");
+    };
+    if let Some((_, meaning)) = words.iter().find(|(known, _)| known == word) {
+        return Some(*meaning);
+    }
+    let near = suggestion(word, words.iter().map(|(known, _)| *known));
+    entry.problem(format!("`{word}` is not known{near}"))
+}

@@ -1,0 +1,158 @@
+//! How a message is written into a queue: JSON with a `type` that carries the version.
+//!
+//! Unknown fields are tolerated, so that old and new processes run side by side during a rolling restart; an unknown
+//! type is an error that the consumer dead-letters. Every version ever shipped has a golden file in `shared/fixtures`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::message::{IncomingMessage, MessageId, OutgoingMessage};
+
+/// What an envelope can carry.
+pub trait Payload: Serialize + DeserializeOwned {
+    /// The name and version of the payload, as `type` in the JSON and in the AMQP properties.
+    const TYPE: &'static str;
+
+    /// The id of the message.
+    fn id(&self) -> MessageId;
+}
+
+impl Payload for IncomingMessage {
+    const TYPE: &'static str = "incoming.v1";
+
+    fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
+impl Payload for OutgoingMessage {
+    const TYPE: &'static str = "outgoing.v1";
+
+    fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
+/// Why bytes from a queue are no message. None of the texts repeats what the message says.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The bytes are no JSON object with a `type`, or a field is missing or of the wrong kind.
+    #[error("not a valid envelope at line {line} column {column}")]
+    Malformed {
+        /// Where the JSON stops making sense.
+        line: usize,
+        /// Where in that line.
+        column: usize,
+    },
+    /// A type, or a version of it, that this program does not know.
+    #[error("unknown message type `{found}`, this program reads `{expected}`")]
+    UnknownType {
+        /// The type in the envelope.
+        found: String,
+        /// The type that this queue carries.
+        expected: &'static str,
+    },
+}
+
+impl From<serde_json::Error> for DecodeError {
+    fn from(error: serde_json::Error) -> Self {
+        // serde_json's own text may quote the value, which may be a number or a text of a person.
+        Self::Malformed { line: error.line(), column: error.column() }
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a, P> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    payload: &'a P,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    r#type: String,
+}
+
+/// Writes `payload` with its type.
+#[must_use]
+pub fn encode<P: Payload>(payload: &P) -> Bytes {
+    #[expect(
+        clippy::expect_used,
+        reason = "our payloads have string keys and finite numbers: nothing can fail"
+    )]
+    serde_json::to_vec(&Written { r#type: P::TYPE, payload }).expect("a payload is always JSON").into()
+}
+
+/// Reads what [`encode`] wrote, in this or another version of the program.
+pub fn decode<P: Payload>(body: &[u8]) -> Result<P, DecodeError> {
+    let head: Head = serde_json::from_slice(body)?;
+    if head.r#type != P::TYPE {
+        return Err(DecodeError::UnknownType { found: head.r#type, expected: P::TYPE });
+    }
+    Ok(serde_json::from_slice(body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+
+    const INCOMING_V1: &str = include_str!("../fixtures/incoming.v1.json");
+    const OUTGOING_V1: &str = include_str!("../fixtures/outgoing.v1.json");
+
+    #[test]
+    fn golden_incoming_v1_is_read_and_written_to_the_byte() {
+        let message: IncomingMessage = decode(INCOMING_V1.trim().as_bytes()).unwrap();
+        assert_eq!(message.text, "écho ☺");
+        assert_eq!(message.fields["extra"], "x");
+        assert_eq!(encode(&message), INCOMING_V1.trim().as_bytes());
+    }
+
+    #[test]
+    fn golden_outgoing_v1_is_read_and_written_to_the_byte() {
+        let message: OutgoingMessage = decode(OUTGOING_V1.trim().as_bytes()).unwrap();
+        assert_eq!(message.identities.len(), 2);
+        assert_eq!(encode(&message), OUTGOING_V1.trim().as_bytes());
+    }
+
+    #[test]
+    fn unknown_fields_are_tolerated_and_unknown_types_are_named() {
+        let newer = INCOMING_V1.trim().replacen('{', r#"{"colour":"green","#, 1);
+        assert!(decode::<IncomingMessage>(newer.as_bytes()).is_ok());
+
+        let error = decode::<IncomingMessage>(OUTGOING_V1.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "unknown message type `outgoing.v1`, this program reads `incoming.v1`");
+    }
+
+    #[test]
+    fn a_malformed_body_is_told_without_its_content() {
+        for body in ["", "no json: 1112223333", "[]", r#"{"type":"incoming.v1","id":"1112223333"}"#] {
+            let text = decode::<IncomingMessage>(body.as_bytes()).unwrap_err().to_string();
+            assert!(text.starts_with("not a valid envelope") && !text.contains("1112223333"), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives(text in ".*", identity in ".*", value in ".*") {
+            let message = IncomingMessage {
+                id: MessageId::new(),
+                accepted_at: UnixMillis(1),
+                backend: "b".parse().unwrap(),
+                identity: identity.into(),
+                text,
+                fields: BTreeMap::from([("key".to_owned(), value)]),
+            };
+            prop_assert!(decode::<IncomingMessage>(&encode(&message)).unwrap() == message);
+        }
+
+        #[test]
+        fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode::<OutgoingMessage>(&body).is_err());
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The contract between `ingress` and `dispatcher`, and the plumbing both stand on.
+//!
+//! Read in this order: [`message`] is what is passed, [`envelope`] how it is written, [`queue`] how it travels,
+//! [`config`] what a deployment says, [`lifecycle`] how a process starts and stops, [`admin`] its private pages.
+
+pub mod message;
+
+pub mod envelope;
+
+pub mod queue;
+
+pub mod config;
+
+pub mod template;
+
+pub mod keyword;
+
+pub mod lifecycle;
+
+pub mod cli;
+
+pub mod admin;
+
+pub mod telemetry;
+
+pub mod trace;
+
+pub mod clock;

@@ -1,0 +1,221 @@
+//! What is passed between the services: [`IncomingMessage`], [`OutgoingMessage`], and the words they are made of.
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock::UnixMillis;
+
+/// The most identities that one queued [`OutgoingMessage`] carries.
+pub const MAX_IDENTITIES: usize = 200;
+
+/// The name of a backend: a configured way in and out to one provider account. Matches `[A-Za-z0-9_-]{1,64}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BackendName(Arc<str>);
+
+/// Why a text is no [`BackendName`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a backend name is 1 to 64 letters, digits, `_` or `-`")]
+pub struct InvalidBackendName;
+
+impl BackendName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BackendName {
+    type Err = InvalidBackendName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidBackendName> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if (1..=64).contains(&name.len()) && name.chars().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(InvalidBackendName)
+        }
+    }
+}
+
+impl TryFrom<String> for BackendName {
+    type Error = InvalidBackendName;
+
+    fn try_from(name: String) -> Result<Self, InvalidBackendName> {
+        name.parse()
+    }
+}
+
+impl From<BackendName> for String {
+    fn from(name: BackendName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The other party on a backend: a phone number, a short code, a chat name. Compared exactly; never normalised.
+///
+/// `Debug` hides it, because a number is personal data; show it on purpose with [`Identity::as_str`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Identity(Box<str>);
+
+impl Identity {
+    /// The identity as the provider wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Identity {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Identity {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(..)")
+    }
+}
+
+/// The id of a message: the same on every copy of it, whoever made the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(pub Uuid);
+
+impl MessageId {
+    /// A new id (UUID version 7, so ids sort by the time they were made).
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id of the `position`th message made in response to this one.
+    ///
+    /// UUID version 5: a redelivered message makes the same replies, so a copy of a reply can be recognised.
+    #[must_use]
+    pub fn response(self, position: usize) -> Self {
+        Self(Uuid::new_v5(&self.0, position.to_string().as_bytes()))
+    }
+}
+
+impl Default for MessageId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A message that came in through a backend.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct IncomingMessage {
+    /// Ours, the same when a provider repeats a request that carries the provider's own id.
+    pub id: MessageId,
+    /// When ingress accepted it.
+    pub accepted_at: UnixMillis,
+    /// The backend it came through.
+    pub backend: BackendName,
+    /// Who sent it.
+    pub identity: Identity,
+    /// What it says: stripped, decoded, never blank unless the endpoint allows it.
+    pub text: String,
+    /// What else the provider sent and the endpoint declares, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+}
+
+/// A message to send: one text for one backend and 1 to [`MAX_IDENTITIES`] identities, final.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutgoingMessage {
+    /// Ours; a reply's is made from the id of the message it answers.
+    pub id: MessageId,
+    /// When ingress accepted what led to this message.
+    pub accepted_at: UnixMillis,
+    /// The backend to send it through.
+    pub backend: BackendName,
+    /// Who shall get it.
+    pub identities: Vec<Identity>,
+    /// What it says.
+    pub text: String,
+    /// The message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_response_to: Option<MessageId>,
+    /// What the engine may need beside the text: the fields of the message that this one answers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for IncomingMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingMessage")
+            .field("id", &self.id)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OutgoingMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutgoingMessage")
+            .field("id", &self.id)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backend_names_are_checked() {
+        assert!("kannel-fake-smsc".parse::<BackendName>().is_ok());
+        assert!("a".repeat(64).parse::<BackendName>().is_ok());
+        for bad in ["", "a.b", "a b", "#", "é", &"a".repeat(65)] {
+            assert_eq!(bad.parse::<BackendName>(), Err(InvalidBackendName), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_redelivered_message_makes_the_same_response_ids() {
+        let id = MessageId::new();
+        assert_eq!(id.response(0), id.response(0));
+        assert_ne!(id.response(0), id.response(1));
+        assert_ne!(id.response(0), MessageId::new().response(0));
+    }
+
+    #[test]
+    fn debug_shows_neither_numbers_nor_texts() {
+        let message = IncomingMessage {
+            id: MessageId::new(),
+            accepted_at: UnixMillis(0),
+            backend: "b".parse().unwrap(),
+            identity: "1112223333".into(),
+            text: "secret".to_owned(),
+            fields: BTreeMap::new(),
+        };
+        let shown = format!("{message:?} {:?}", message.identity);
+        assert!(!shown.contains("1112223333") && !shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,291 @@
+//! The queue seam: publish with a confirm, consume, settle. Business code never knows which queue it runs on.
+//!
+//! Two implementations pass one contract test suite: [`rabbitmq`] and [`embedded`]. What they promise alike:
+//! [`Publish::publish`] returns when the message is durable; a delivery that is not settled comes back after a crash;
+//! settling moves a message (to a rung of the retry ladder, to the dead letters) before it is taken away.
+
+pub mod embedded;
+
+pub mod rabbitmq;
+
+mod retry;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+pub use self::retry::RetryPolicy;
+use crate::{
+    clock::{self, UnixMillis},
+    config::{Config, QueueUrl},
+    envelope::{self, Payload},
+    lifecycle::{Failure, Lifecycle},
+    message::BackendName,
+};
+
+/// What a message is and where it goes: `incoming.<backend>` and so on, the routing key on RabbitMQ.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// From outside, to the router.
+    Incoming(BackendName),
+    /// To one backend's engine.
+    Outgoing(BackendName),
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incoming(backend) => write!(f, "incoming.{backend}"),
+            Self::Outgoing(backend) => write!(f, "outgoing.{backend}"),
+        }
+    }
+}
+
+/// A queue, without the prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum QueueName {
+    /// All that needs the router.
+    Incoming,
+    /// Delivery reports.
+    Reports,
+    /// What one backend's engine sends.
+    Outgoing(BackendName),
+    /// What could not be processed, with its reason.
+    Dead,
+    /// What no queue is bound for.
+    Unrouted,
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incoming => f.write_str("incoming"),
+            Self::Reports => f.write_str("reports"),
+            Self::Outgoing(backend) => write!(f, "outgoing.{backend}"),
+            Self::Dead => f.write_str("dead"),
+            Self::Unrouted => f.write_str("unrouted"),
+        }
+    }
+}
+
+/// A message as the queue sees it: bytes with properties.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The id, the same on every copy. Empty only on what others published.
+    pub id: String,
+    /// The payload's type and version.
+    pub kind: String,
+    /// The routing key; kept on the whole way, so that a replay finds its queue.
+    pub route: String,
+    /// The envelope. Never changed by a move.
+    pub body: Bytes,
+    /// When it was first published.
+    pub published_at: UnixMillis,
+    /// Our headers.
+    pub headers: Headers,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("id", &self.id).field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+/// Our headers, all texts. Those that a broker adds (`x-death` and the like) are never among them.
+pub type Headers = BTreeMap<String, String>;
+
+/// The names of our headers.
+pub mod header {
+    /// How often the message was tried.
+    pub const ATTEMPTS: &str = "attempts";
+    /// Why each attempt failed: a JSON array.
+    pub const HISTORY: &str = "history";
+    /// Which (identity, part) pairs are sent already: a JSON array.
+    pub const SENT: &str = "sent";
+    /// The class of a dead letter.
+    pub const CLASS: &str = "class";
+    /// The reason of a dead letter, for people.
+    pub const REASON: &str = "reason";
+    /// W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+}
+
+impl Message {
+    /// A message that carries `payload`.
+    #[must_use]
+    pub fn new<P: Payload>(route: &Route, payload: &P, headers: Headers) -> Self {
+        Self {
+            id: payload.id().to_string(),
+            kind: P::TYPE.to_owned(),
+            route: route.to_string(),
+            body: envelope::encode(payload),
+            published_at: clock::now(),
+            headers,
+        }
+    }
+
+    /// How often the message was tried before.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.headers.get(header::ATTEMPTS).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// Why a message may not be in the queue. It may be in it all the same: a repeat carries the same id.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// No confirm within the deadline.
+    #[error("the queue did not confirm within {}", humantime::format_duration(*.0))]
+    Timeout(Duration),
+    /// No connection, or it was lost before the confirm.
+    #[error("the queue is not reachable: {0}")]
+    Unavailable(String),
+    /// The queue said no: full, or a disk without space.
+    #[error("the queue refused the message: {0}")]
+    Refused(String),
+}
+
+/// Puts messages into the queue.
+pub trait Publish: Send + Sync {
+    /// Returns when the message is durable. Waits for `queue.publish_timeout` at most.
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>>;
+}
+
+/// A queue that can also be consumed.
+pub trait Queue: Publish {
+    /// Attaches one consumer to each queue; no more than the number beside it is unsettled at a time.
+    ///
+    /// The deliveries go on over every reconnect, and end when the process is asked to stop.
+    fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries>;
+
+    /// What health pages tell: whether messages can be published, and whether every consumer is attached.
+    fn checks(&self) -> Vec<Check>;
+
+    /// Flushes and disconnects. Called after the last delivery was settled.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// One line of a health page.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Check {
+    /// What is checked.
+    pub name: String,
+    /// Whether it is well.
+    pub ok: bool,
+    /// What is the matter, or what was seen.
+    pub detail: String,
+}
+
+/// The deliveries of one queue.
+pub struct Deliveries(mpsc::Receiver<Delivery>);
+
+impl Deliveries {
+    /// A stream of deliveries and where to put them; for implementations, and for tests without a queue.
+    #[must_use]
+    pub fn channel(capacity: usize) -> (mpsc::Sender<Delivery>, Self) {
+        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        (sender, Self(receiver))
+    }
+
+    /// The next delivery, or nothing when the process stops.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        self.0.recv().await
+    }
+}
+
+/// A message that was delivered, and the duty to settle it.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// Whether it was delivered before, and not settled.
+    pub redelivered: bool,
+    /// How to settle it.
+    pub receipt: Receipt,
+}
+
+/// The duty to settle a delivery. One that is dropped comes back after a reconnect.
+#[must_use]
+pub struct Receipt {
+    session: Arc<dyn Settle>,
+    tag: u64,
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("tag", &self.tag).finish_non_exhaustive()
+    }
+}
+
+/// What shall become of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Disposition {
+    /// Done with: handled, filtered, sent.
+    Done,
+    /// To be tried again later: up the ladder, or to the dead letters when it was tried often enough.
+    Retry {
+        /// The class of the failure, which becomes the dead letter's.
+        class: &'static str,
+        /// Why, for people. Without numbers and texts.
+        reason: String,
+        /// Headers for the next attempt.
+        headers: Headers,
+    },
+    /// Not to be tried again: to the dead letters.
+    DeadLetter {
+        /// The class of the failure.
+        class: &'static str,
+        /// Why, for people. Without numbers and texts.
+        reason: String,
+        /// Headers for whoever replays it.
+        headers: Headers,
+    },
+}
+
+/// Where a message is moved to when it is settled without being done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A rung of the ladder: back in its queue after this delay.
+    Retry(Duration),
+    /// The dead letters.
+    Dead,
+}
+
+/// How an implementation settles.
+pub trait Settle: Send + Sync {
+    /// Takes the message away.
+    fn done(&self, tag: u64);
+
+    /// Puts `message` at `destination`, and takes the delivered one away when that is durable. Returns without either
+    /// when the session is lost: then the message is redelivered.
+    fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()>;
+}
+
+impl Receipt {
+    /// A receipt of `session`, for implementations and for tests without a queue.
+    pub fn new(session: Arc<dyn Settle>, tag: u64) -> Self {
+        Self { session, tag }
+    }
+
+    /// Settles the delivery. The only door through which a message leaves a queue.
+    pub async fn settle(self, message: Message, disposition: Disposition, policy: &RetryPolicy) {
+        match policy.apply(message, disposition, clock::now()) {
+            None => self.session.done(self.tag),
+            Some((message, destination)) => self.session.transfer(self.tag, message, destination).await,
+        }
+    }
+}
+
+/// Opens the queue that `config` names. An embedded one is opened at once; RabbitMQ is connected in the background.
+pub fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Arc<dyn Queue>, Failure> {
+    let backends: Vec<BackendName> = config.backends.keys().cloned().collect();
+    Ok(match &config.queue.url {
+        QueueUrl::Amqp(url) => Arc::new(rabbitmq::RabbitMq::start(url, &config.queue, &backends, lifecycle)),
+        QueueUrl::Embedded(file) => {
+            Arc::new(embedded::Embedded::open(file, &config.queue, &backends, lifecycle)?)
+        }
+    })
+}

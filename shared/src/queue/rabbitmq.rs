@@ -1,0 +1,65 @@
+//! The queue on RabbitMQ. The only door to lapin: connections, channels and tags stay behind it.
+//!
+//! lapin's own recovery is off. A supervisor per role owns connection, channels, topology and consumers as one unit
+//! ([`link`]): after any failure all of it is dropped and built anew.
+
+mod consumer;
+
+mod link;
+
+mod publisher;
+
+mod topology;
+
+mod wire;
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use secrecy::SecretString;
+
+use self::{link::Link, publisher::Publisher, topology::Topology};
+use super::{Check, Deliveries, Message, Publish, PublishError, Queue, QueueName};
+use crate::{config, lifecycle::Lifecycle, message::BackendName};
+
+/// A queue on RabbitMQ.
+pub struct RabbitMq {
+    link: Arc<Link>,
+    publisher: Publisher,
+}
+
+impl RabbitMq {
+    /// Starts to connect. Until that worked, publishing waits for its deadline and then fails.
+    #[must_use]
+    pub fn start(
+        url: &SecretString,
+        settings: &config::Queue,
+        backends: &[BackendName],
+        lifecycle: &Lifecycle,
+    ) -> Self {
+        let topology = Topology::new(&settings.prefix, backends, &settings.retry);
+        let link = Arc::new(Link::new(url, topology, settings, lifecycle));
+        let publisher = Publisher::start(&link);
+        Self { link, publisher }
+    }
+}
+
+impl Publish for RabbitMq {
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.publisher.publish(message, None).boxed()
+    }
+}
+
+impl Queue for RabbitMq {
+    fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries> {
+        consumer::start(&self.link, &self.publisher, queues)
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        self.link.checks()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.link.close().boxed()
+    }
+}

@@ -1,0 +1,245 @@
+//! What all roles share: how to reach the broker, what to do when that fails, and what health pages tell of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use lapin::{ConnectionProperties, ErrorKind, types::LongString};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::topology::Topology;
+use crate::{
+    config,
+    lifecycle::{Exit, Failure, Lifecycle},
+    queue::Check,
+    telemetry::Chain,
+};
+
+/// A connection is given up when nothing was heard for twice this time.
+const HEARTBEAT_SECONDS: &str = "10";
+
+/// How long a connection, its channels and the topology may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The pause after the first failure; it doubles with each.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the pause stops to grow.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// After a session of this length the pauses start short again.
+const LONG_SESSION: Duration = Duration::from_secs(10);
+
+/// Reaches one broker, for every role in the process.
+pub(super) struct Link {
+    url: String,
+    address: String,
+    pub(super) topology: Topology,
+    pub(super) publish_timeout: Duration,
+    connect_timeout: Duration,
+    started: Instant,
+    connected_once: AtomicBool,
+    checks: Mutex<BTreeMap<&'static str, Check>>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) closing: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Why a session with the broker ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// lapin's error.
+    #[error(transparent)]
+    Lapin(#[from] lapin::Error),
+    /// The session could not be opened in time.
+    #[error("not ready within {}", humantime::format_duration(OPEN_TIMEOUT))]
+    OpenTimeout,
+    /// The broker ended the consumer, most often because its queue was deleted.
+    #[error("the broker cancelled the consumer of {0}")]
+    Cancelled(String),
+    /// The connection was found dead.
+    #[error("the connection was lost")]
+    Lost,
+}
+
+/// What a [`SessionError`] means at start.
+enum Verdict {
+    /// The broker is there and says no: waiting does not help.
+    Refused(String),
+    /// It may come.
+    Unreachable,
+}
+
+/// The pauses between the sessions of one role: growing, jittered, without end.
+pub(super) struct Pauses {
+    role: &'static str,
+    next: ExponentialBackoff,
+    since: Instant,
+}
+
+impl Pauses {
+    pub(super) fn new(role: &'static str) -> Self {
+        Self { role, next: pauses(), since: Instant::now() }
+    }
+
+    /// Notes why the session ended and waits. False when there shall be no other session.
+    pub(super) async fn after(&mut self, error: &SessionError, link: &Link) -> bool {
+        if link.closing.is_cancelled() {
+            return false;
+        }
+        link.note(self.role, false, Chain(error).to_string());
+        if !link.connected_once.load(Ordering::Relaxed) && link.give_up(error) {
+            return false;
+        }
+        tracing::warn!(role = self.role, broker = %link.address, error = %Chain(error), "no session with the broker");
+        if self.since.elapsed() > LONG_SESSION {
+            self.next = pauses();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(self.next.next().unwrap_or(LONGEST_PAUSE)) => {}
+            () = link.closing.cancelled() => return false,
+        }
+        self.since = Instant::now();
+        true
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    let builder = ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE).with_max_delay(LONGEST_PAUSE);
+    builder.with_jitter().without_max_times().build()
+}
+
+impl Link {
+    pub(super) fn new(
+        url: &SecretString,
+        topology: Topology,
+        settings: &config::Queue,
+        lifecycle: &Lifecycle,
+    ) -> Self {
+        let (url, address) = with_heartbeat(url.expose_secret());
+        Self {
+            url,
+            address,
+            topology,
+            publish_timeout: settings.publish_timeout,
+            connect_timeout: settings.connect_timeout,
+            started: Instant::now(),
+            connected_once: AtomicBool::new(false),
+            checks: Mutex::default(),
+            lifecycle: lifecycle.clone(),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// lapin's settings for a connection with a name that an operator recognises on RabbitMQ's own page.
+    pub(super) fn properties(role: &str) -> ConnectionProperties {
+        let program = std::env::current_exe().ok();
+        let program = program.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
+        let name = format!("{} {role}", program.unwrap_or("gateway"));
+        ConnectionProperties::default().with_connection_name(LongString::from(name))
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Bounds the opening of a session.
+    pub(super) async fn open<T>(
+        opening: impl Future<Output = Result<T, SessionError>>,
+    ) -> Result<T, SessionError> {
+        tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(SessionError::OpenTimeout))
+    }
+
+    /// Notes that a role is ready.
+    pub(super) fn ready(&self, role: &'static str, detail: String) {
+        self.connected_once.store(true, Ordering::Relaxed);
+        tracing::info!(role, broker = %self.address, "{detail}");
+        self.note(role, true, detail);
+    }
+
+    /// Notes what a health page tells of a role.
+    pub(super) fn note(&self, role: &'static str, ok: bool, detail: String) {
+        let check = Check { name: role.to_owned(), ok, detail };
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).insert(role, check);
+    }
+
+    pub(super) fn checks(&self) -> Vec<Check> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Ends all roles once they have nothing left to do.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// At start only: decides whether to end the process, and does.
+    fn give_up(&self, error: &SessionError) -> bool {
+        let told = Chain(error);
+        let message = match verdict(error) {
+            Verdict::Refused(advice) => format!("the broker at {} refuses: {told}; {advice}", self.address),
+            Verdict::Unreachable if self.started.elapsed() < self.connect_timeout => return false,
+            Verdict::Unreachable => format!(
+                "the broker at {} cannot be reached for {}: {told}; start it, or correct queue.url",
+                self.address,
+                humantime::format_duration(self.connect_timeout)
+            ),
+        };
+        self.lifecycle.fail(Failure::new(Exit::Unavailable, message));
+        true
+    }
+}
+
+fn verdict(error: &SessionError) -> Verdict {
+    let SessionError::Lapin(error) = error else {
+        return Verdict::Unreachable;
+    };
+    let ErrorKind::ProtocolError(protocol) = error.kind() else {
+        return Verdict::Unreachable;
+    };
+    let advice = match protocol.get_id() {
+        403 => "correct the user and password in queue.url, and what the user may do",
+        530 => "correct the virtual host in queue.url (`/` is written %2f), or create it",
+        406 => {
+            "a queue or exchange of that name exists with another argument: drain and delete it, \
+             or write another queue.prefix"
+        }
+        _ => return Verdict::Unreachable,
+    };
+    Verdict::Refused(advice.to_owned())
+}
+
+/// The URL with our heartbeat unless it has one, and the address for logs, without user and password.
+fn with_heartbeat(written: &str) -> (String, String) {
+    let Ok(mut url) = url::Url::parse(written) else {
+        return (written.to_owned(), "queue.url".to_owned());
+    };
+    if !url.query_pairs().any(|(name, _)| name == "heartbeat") {
+        url.query_pairs_mut().append_pair("heartbeat", HEARTBEAT_SECONDS);
+    }
+    let port = url.port().unwrap_or(if url.scheme() == "amqps" { 5671 } else { 5672 });
+    let address = format!("{}:{port}{}", url.host_str().unwrap_or_default(), url.path());
+    (url.into(), address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heartbeat_is_ours_unless_it_is_written_and_addresses_have_no_password() {
+        let (url, address) = with_heartbeat("amqp://user:s3cret@rabbit/%2f");
+        assert_eq!(url, "amqp://user:s3cret@rabbit/%2f?heartbeat=10");
+        assert_eq!(address, "rabbit:5672/%2f");
+        assert_eq!(with_heartbeat("amqp://h/v?heartbeat=3").0, "amqp://h/v?heartbeat=3");
+    }
+}

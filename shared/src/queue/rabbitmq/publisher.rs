@@ -1,0 +1,205 @@
+//! Publishes with confirms: one task owns the channel, so that the order of tags is the order on the wire.
+//!
+//! When several tasks publish on one lapin channel, tags and frames can swap, and a refused message is reported as
+//! confirmed. Here every publish is first polled by one task; the confirms of many are awaited together.
+
+use std::{sync::Arc, time::Duration};
+
+use deadpool_lapin::{Manager, Object, Pool, PoolError};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use lapin::{
+    Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::ShortString,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    link::{Link, Pauses, SessionError},
+    wire,
+};
+use crate::{
+    lifecycle::{Exit, Failure},
+    queue::{Destination, Message, PublishError},
+};
+
+/// The name of the role on health pages and in logs.
+const ROLE: &str = "publisher";
+
+/// The most unconfirmed publishes. lapin scans all of them at each `multiple` confirm.
+const MAX_IN_FLIGHT: usize = 512;
+
+/// The most publishes that wait for the task; who finds no room waits, and gives up after the deadline.
+const MAX_WAITING: usize = 512;
+
+/// How often an idle connection is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A handle to the publisher task.
+#[derive(Clone)]
+pub(super) struct Publisher {
+    jobs: mpsc::Sender<Job>,
+    link: Arc<Link>,
+}
+
+struct Job {
+    exchange: ShortString,
+    message: Message,
+    done: oneshot::Sender<Result<(), PublishError>>,
+}
+
+type Confirmed = (oneshot::Sender<Result<(), PublishError>>, lapin::Result<Confirmation>);
+
+impl Publisher {
+    /// Starts the task.
+    pub(super) fn start(link: &Arc<Link>) -> Self {
+        let (jobs, receiver) = mpsc::channel(MAX_WAITING);
+        link.note(ROLE, false, "connecting".to_owned());
+        link.tasks.spawn(run(Arc::clone(link), receiver));
+        Self { jobs, link: Arc::clone(link) }
+    }
+
+    /// Returns when the message is confirmed: at `destination`, or where its own route leads.
+    pub(super) async fn publish(
+        &self,
+        message: Message,
+        destination: Option<Destination>,
+    ) -> Result<(), PublishError> {
+        let topology = &self.link.topology;
+        let exchange =
+            destination.map_or_else(|| topology.exchange(), |destination| topology.destination(destination));
+        let (done, confirmed) = oneshot::channel();
+        let stopped = || PublishError::Unavailable("the process stops".to_owned());
+        // Only the waiting is given up at the deadline: a confirm that was dropped would stay in lapin for ever.
+        let waited = tokio::time::timeout(self.link.publish_timeout, async {
+            self.jobs.send(Job { exchange, message, done }).await.map_err(|_| stopped())?;
+            confirmed.await.unwrap_or_else(|_| Err(stopped()))
+        });
+        waited.await.unwrap_or(Err(PublishError::Timeout(self.link.publish_timeout)))
+    }
+}
+
+async fn run(link: Arc<Link>, mut jobs: mpsc::Receiver<Job>) {
+    let pool = match pool(&link) {
+        Ok(pool) => pool,
+        Err(error) => {
+            return link.lifecycle.fail(Failure::new(Exit::Task, format!("no connection pool: {error}")));
+        }
+    };
+    let mut pauses = Pauses::new(ROLE);
+    while let Err(error) = session(&link, &pool, &mut jobs).await {
+        if !pauses.after(&error, &link).await {
+            return;
+        }
+    }
+}
+
+/// The connection comes from a pool, which replaces it when it is dead; the task keeps it for a whole session.
+fn pool(link: &Link) -> Result<Pool, Box<dyn std::error::Error>> {
+    let manager = Manager::new(link.url(), || Link::properties(ROLE), lapin::runtime::default_runtime()?);
+    Ok(Pool::builder(manager).max_size(1).build()?)
+}
+
+async fn session(link: &Link, pool: &Pool, jobs: &mut mpsc::Receiver<Job>) -> Result<(), SessionError> {
+    let (connection, channel) = Link::open(open(link, pool)).await?;
+    link.ready(ROLE, "connected".to_owned());
+    let ended = publish_all(link, &connection, &channel, jobs).await;
+    // Taken out of the pool: after an error it is not used again, and at the end it is closed.
+    let connection = Object::take(connection);
+    if ended.is_ok() {
+        connection.close(200, "bye".into()).await?;
+    }
+    ended
+}
+
+async fn open(link: &Link, pool: &Pool) -> Result<(Object, Channel), SessionError> {
+    let connection = pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => SessionError::Lapin(error),
+        PoolError::Timeout(_)
+        | PoolError::Closed
+        | PoolError::NoRuntimeSpecified
+        | PoolError::PostCreateHook(_) => SessionError::Lost,
+    })?;
+    let channel = connection.create_channel().await?;
+    link.topology.declare(&channel).await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok((connection, channel))
+}
+
+async fn publish_all(
+    link: &Link,
+    connection: &Object,
+    channel: &Channel,
+    jobs: &mut mpsc::Receiver<Job>,
+) -> Result<(), SessionError> {
+    let mut in_flight = FuturesUnordered::new();
+    let mut look = tokio::time::interval(LOOK);
+    let mut blocked = false;
+    loop {
+        tokio::select! {
+            Some(confirmed) = in_flight.next(), if !in_flight.is_empty() => answer(confirmed),
+            job = jobs.recv(), if in_flight.len() < MAX_IN_FLIGHT => match job {
+                // Whoever gave up waiting may repeat the message; sending this one too would make two of it.
+                Some(job) if job.done.is_closed() => {}
+                Some(job) => in_flight.push(publish(channel.clone(), job)),
+                None if in_flight.is_empty() => return Ok(()),
+                None => {
+                    // The last confirms, after the process was asked to end.
+                    while let Some(confirmed) = in_flight.next().await {
+                        answer(confirmed);
+                    }
+                    return Ok(());
+                }
+            },
+            _ = look.tick() => {
+                if !channel.status().connected() {
+                    return Err(SessionError::Lost);
+                }
+                if link.closing.is_cancelled() {
+                    jobs.close();
+                }
+                note_blocked(link, connection, &mut blocked);
+            }
+            () = link.closing.cancelled(), if !jobs.is_closed() => jobs.close(),
+        }
+    }
+}
+
+/// A broker that is short of memory or disk stops reading; nothing is lost, but nothing is confirmed either.
+fn note_blocked(link: &Link, connection: &Object, blocked: &mut bool) {
+    let now = connection.status().blocked();
+    if now != *blocked {
+        *blocked = now;
+        let detail = if now { "blocked by the broker: it is short of memory or disk" } else { "connected" };
+        tracing::warn!(role = ROLE, "{detail}");
+        link.note(ROLE, !now, detail.to_owned());
+    }
+}
+
+async fn publish(channel: Channel, job: Job) -> Confirmed {
+    let Job { exchange, message, done } = job;
+    let (key, properties) = (ShortString::from(message.route.as_str()), wire::properties(&message));
+    let options = BasicPublishOptions::default();
+    #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+    let written = channel.basic_publish(exchange, key, options, &message.body, properties).await;
+    match written {
+        Ok(confirm) => (done, confirm.await),
+        Err(error) => (done, Err(error)),
+    }
+}
+
+fn answer((done, outcome): Confirmed) {
+    let answer = match outcome {
+        Ok(Confirmation::Ack(None)) => Ok(()),
+        Ok(Confirmation::Ack(Some(_))) => Err(PublishError::Refused("returned as unroutable".to_owned())),
+        Ok(Confirmation::Nack(_)) => {
+            Err(PublishError::Refused("a queue is full or has lost its majority".to_owned()))
+        }
+        Ok(Confirmation::NotRequested) => {
+            Err(PublishError::Refused("the channel does not confirm".to_owned()))
+        }
+        Err(error) => Err(PublishError::Unavailable(error.to_string())),
+    };
+    // Nobody listens when the deadline passed.
+    drop(done.send(answer));
+}

@@ -1,0 +1,133 @@
+//! What becomes of a message that was not done with: the rung of the ladder, or the dead letters. Pure.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Destination, Disposition, Headers, Message, header};
+use crate::clock::UnixMillis;
+
+/// The retry ladder: `queue.retry` and `queue.max_attempts`.
+#[derive(Clone, Debug)]
+pub struct RetryPolicy {
+    /// The delays; the last repeats. Never empty.
+    pub ladder: Vec<Duration>,
+    /// How often a message is tried in all.
+    pub max_attempts: u32,
+}
+
+impl RetryPolicy {
+    /// Nothing when the message is done with; else the message as it is moved, and where to.
+    pub(super) fn apply(
+        &self,
+        message: Message,
+        disposition: Disposition,
+        now: UnixMillis,
+    ) -> Option<(Message, Destination)> {
+        match disposition {
+            Disposition::Done => None,
+            Disposition::Retry { class, reason, headers } => {
+                let message = tried(message, class, &reason, headers, now);
+                let attempts = message.attempts();
+                if attempts < self.max_attempts {
+                    return Some((message, Destination::Retry(self.delay(attempts))));
+                }
+                let reason = format!("given up after {attempts} attempts: {reason}");
+                Some((dead(message, class, reason), Destination::Dead))
+            }
+            Disposition::DeadLetter { class, reason, headers } => {
+                let message = tried(message, class, &reason, headers, now);
+                Some((dead(message, class, reason), Destination::Dead))
+            }
+        }
+    }
+
+    /// The delay after the `attempt`th attempt, counted from 1.
+    fn delay(&self, attempt: u32) -> Duration {
+        let rung = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.ladder.get(rung).or(self.ladder.last()).copied().unwrap_or(Duration::from_secs(30))
+    }
+}
+
+/// Notes an attempt in the headers.
+fn tried(mut message: Message, class: &str, reason: &str, headers: Headers, now: UnixMillis) -> Message {
+    let attempts = message.attempts().saturating_add(1);
+    let history = message.headers.get(header::HISTORY).and_then(|text| serde_json::from_str(text).ok());
+    let mut history: Vec<serde_json::Value> = history.unwrap_or_default();
+    history.push(json!({ "at": now, "class": class, "reason": reason }));
+    message.headers.extend(headers);
+    message.headers.insert(header::ATTEMPTS.to_owned(), attempts.to_string());
+    message.headers.insert(header::HISTORY.to_owned(), serde_json::Value::from(history).to_string());
+    message
+}
+
+fn dead(mut message: Message, class: &str, reason: String) -> Message {
+    message.headers.insert(header::CLASS.to_owned(), class.to_owned());
+    message.headers.insert(header::REASON.to_owned(), reason);
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> RetryPolicy {
+        RetryPolicy { ladder: [5, 30].map(Duration::from_secs).to_vec(), max_attempts: 4 }
+    }
+
+    fn message() -> Message {
+        Message {
+            id: "1".to_owned(),
+            kind: "outgoing.v1".to_owned(),
+            route: "outgoing.b".to_owned(),
+            body: "{}".into(),
+            published_at: UnixMillis(0),
+            headers: Headers::new(),
+        }
+    }
+
+    fn retry() -> Disposition {
+        Disposition::Retry { class: "not_sent", reason: "500".to_owned(), headers: Headers::new() }
+    }
+
+    #[test]
+    fn the_ladder_is_climbed_its_last_rung_repeats_and_it_ends_dead() {
+        let mut message = message();
+        let mut way = Vec::new();
+        loop {
+            let (moved, destination) = policy().apply(message, retry(), UnixMillis(7)).unwrap();
+            way.push(destination);
+            message = moved;
+            if destination == Destination::Dead {
+                break;
+            }
+        }
+        let rung = |seconds| Destination::Retry(Duration::from_secs(seconds));
+        assert_eq!(way, [rung(5), rung(30), rung(30), Destination::Dead]);
+        assert_eq!(message.headers[header::REASON], "given up after 4 attempts: 500");
+        assert_eq!(message.headers[header::CLASS], "not_sent");
+        let history: Vec<serde_json::Value> =
+            serde_json::from_str(&message.headers[header::HISTORY]).unwrap();
+        assert_eq!(history, vec![json!({"at": 7, "class": "not_sent", "reason": "500"}); 4]);
+        assert_eq!((message.body, message.route.as_str()), ("{}".into(), "outgoing.b"));
+    }
+
+    #[test]
+    fn done_moves_nothing_and_a_dead_letter_is_dead_at_once() {
+        assert!(policy().apply(message(), Disposition::Done, UnixMillis(0)).is_none());
+        let disposition =
+            Disposition::DeadLetter { class: "rejected", reason: "400".to_owned(), headers: Headers::new() };
+        let (moved, destination) = policy().apply(message(), disposition, UnixMillis(0)).unwrap();
+        assert_eq!(destination, Destination::Dead);
+        assert_eq!(moved.headers[header::REASON], "400");
+        assert_eq!(moved.attempts(), 1);
+    }
+
+    #[test]
+    fn a_damaged_history_is_begun_anew() {
+        let mut damaged = message();
+        damaged.headers.insert(header::HISTORY.to_owned(), "{".to_owned());
+        let (moved, _) = policy().apply(damaged, retry(), UnixMillis(0)).unwrap();
+        assert!(moved.headers[header::HISTORY].starts_with("[{"));
+    }
+}

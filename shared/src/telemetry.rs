@@ -1,0 +1,108 @@
+//! Logs and metrics: how they are set up, and what may appear in them.
+
+use std::{fmt, io::IsTerminal, sync::OnceLock};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::config::{LogFormat, Logging};
+
+/// The buckets of every histogram of durations, in seconds.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Starts logging to standard error. Called once, by the program.
+pub fn start_logs(logging: &Logging) {
+    // lapin writes whole messages into its warnings; what matters of them is told by `shared::queue`.
+    let filter: Targets = logging.level.parse().unwrap_or_default();
+    let filter = filter.with_target("lapin", LevelFilter::OFF);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    match logging.format {
+        LogFormat::Text => {
+            registry.with(lines.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init();
+        }
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+}
+
+/// The process's metrics; started on the first call.
+pub fn metrics() -> Option<&'static PrometheusHandle> {
+    static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let start = || {
+        let builder = PrometheusBuilder::new();
+        let builder =
+            builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
+        builder.install_recorder().ok()
+    };
+    HANDLE.get_or_init(start).as_ref()
+}
+
+/// Whether numbers and texts may be logged: `logging.show_messages`.
+#[derive(Clone, Copy, Debug)]
+pub struct Privacy {
+    show: bool,
+}
+
+impl Privacy {
+    /// As the configuration says.
+    #[must_use]
+    pub fn new(logging: &Logging) -> Self {
+        Self { show: logging.show_messages }
+    }
+
+    /// `text` for a log line: as it is, or hidden.
+    #[must_use]
+    pub fn show(self, text: &str) -> Shown<'_> {
+        Shown(self.show.then_some(text))
+    }
+}
+
+/// A number or a text, as it may be logged.
+pub struct Shown<'t>(Option<&'t str>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(text) => write!(f, "{text:?}"),
+            None => f.write_str("(hidden)"),
+        }
+    }
+}
+
+/// An error and all its causes on one line.
+pub struct Chain<'e>(pub &'e (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut told = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            // Some libraries repeat the cause in their own text.
+            let text = error.to_string();
+            if !told.contains(&text) {
+                write!(f, ": {text}")?;
+                told = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_texts_are_hidden_unless_the_configuration_shows_them() {
+        let logging =
+            |show_messages| Logging { level: "info".to_owned(), format: LogFormat::Text, show_messages };
+        assert_eq!(Privacy::new(&logging(false)).show("hello").to_string(), "(hidden)");
+        assert_eq!(Privacy::new(&logging(true)).show("a\nb").to_string(), r#""a\nb""#);
+    }
+}

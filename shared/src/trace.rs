@@ -1,0 +1,49 @@
+//! W3C trace context: a request's trace goes on from the provider's call to our call of the provider.
+
+use uuid::Uuid;
+
+/// The `traceparent` of a new span: in the trace of `parent` when that is valid, else in a new one.
+#[must_use]
+pub fn child_of(parent: Option<&str>) -> String {
+    let random = Uuid::new_v4().simple().to_string();
+    let span = &random[..16];
+    match parent.and_then(trace_id) {
+        Some(trace) => format!("00-{trace}-{span}-01"),
+        None => format!("00-{}-{span}-01", Uuid::new_v4().simple()),
+    }
+}
+
+/// The trace id of a valid `traceparent`.
+#[must_use]
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    let mut fields = traceparent.split('-');
+    let (version, trace, span) = (fields.next()?, fields.next()?, fields.next()?);
+    let hex = |field: &str, length| {
+        field.len() == length && field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let set = |field: &str| field.bytes().any(|byte| byte != b'0');
+    (version == "00" && hex(trace, 32) && set(trace) && hex(span, 16) && set(span)).then_some(trace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_valid_parent_gives_its_trace_and_a_new_span() {
+        let child = child_of(Some(PARENT));
+        assert_eq!(trace_id(&child), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_ne!(child, PARENT);
+    }
+
+    #[test]
+    fn anything_else_starts_a_new_trace() {
+        let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+        for bad in ["", "00-xyz", zeros, "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"] {
+            assert_eq!(trace_id(bad), None, "{bad}");
+            assert!(trace_id(&child_of(Some(bad))).is_some());
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The real binaries as child processes, with everything they print.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use rustix::process::Signal;
+
+use crate::eventually;
+use crate::owned::OwnedChild;
+
+use self::lines::Lines;
+
+mod lines;
+
+/// A service prints its addresses as soon as it has bound them, before it has reached the broker.
+const LISTEN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Where cargo has put the binary `name`: beside the tests that run.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let test = env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("the test executable has no target folder")?;
+    let binary = folder.join(name);
+    ensure!(binary.is_file(), "{} is missing: run `cargo build --workspace` first", binary.display());
+    Ok(binary)
+}
+
+/// A running ingress, dispatcher or gateway; killed when it is dropped.
+///
+/// What it printed is printed again at the drop, so that the test runner shows it beside a failed test.
+pub struct Service {
+    process: Process,
+    addresses: Addresses,
+}
+
+impl Service {
+    /// Starts `program --config CONFIG ARGS...` and waits until it says where it listens.
+    ///
+    /// Variables of this process that would change the configuration (`GATEWAY...`) are not handed on.
+    pub async fn start(program: &str, args: &[&str], config: &Path, env: &[(&str, &str)]) -> Result<Self> {
+        let mut command = command(program, env)?;
+        command.arg("--config").arg(config).args(args);
+        let mut process = Process::spawn(program, &mut command)?;
+        let what = format!("{program} prints the addresses on which it listens");
+        let addresses = eventually(&what, LISTEN_DEADLINE, async || {
+            // An outer Ok ends the wait: a service that has ended will not listen any more.
+            match (process.stdout().iter().find_map(|line| parse_addresses(line)), process.exit_status()?) {
+                (Some(addresses), _) => anyhow::Ok(Ok(addresses)),
+                (None, Some(status)) => {
+                    Ok(Err(anyhow!("{program} ended with {status} instead of listening")))
+                }
+                (None, None) => Err(anyhow!("it runs and has not listened yet")),
+            }
+        });
+        let addresses = addresses.await.and_then(|outcome| outcome).with_context(|| process.output())??;
+        Ok(Self { process, addresses })
+    }
+
+    /// The URL of `path` on the providers' listener; an error for a dispatcher, which has none.
+    pub fn ingress_url(&self, path: &str) -> Result<String> {
+        let address =
+            self.addresses.ingress.with_context(|| format!("{} has no ingress", self.process.name))?;
+        Ok(format!("http://{address}{path}"))
+    }
+
+    /// The URL of `path` on the private listener.
+    #[must_use]
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addresses.admin)
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Asks the service to stop (SIGTERM), without waiting for it.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.process.child.signal(Signal::TERM)
+    }
+
+    /// Kills the service (SIGKILL), as a crash would, and waits until it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.child.kill()
+    }
+
+    /// Freezes the service, as a machine that swaps would: its connections stay open.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.child.signal(Signal::STOP)
+    }
+
+    /// Lets a frozen service go on.
+    pub fn resume(&mut self) -> Result<()> {
+        self.process.child.signal(Signal::CONT)
+    }
+
+    /// Waits until the service has ended by itself, and gives its exit code.
+    pub async fn wait_exit(&mut self, deadline: Duration) -> Result<i32> {
+        self.process.wait_exit(deadline).await
+    }
+
+    /// The lines that it has printed to its standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> Vec<String> {
+        self.process.stdout()
+    }
+
+    /// The lines that it has printed to its standard error so far.
+    #[must_use]
+    pub fn stderr(&self) -> Vec<String> {
+        self.process.stderr()
+    }
+}
+
+/// What a command that has ended left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code.
+    pub code: i32,
+    /// The standard output, line ends included.
+    pub stdout: String,
+    /// The standard error, line ends included.
+    pub stderr: String,
+}
+
+/// Runs one of our binaries that is expected to end, such as `ingress check`, in the folder `cwd`.
+pub async fn run_to_end(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+    cwd: &Path,
+    deadline: Duration,
+) -> Result<Finished> {
+    let mut process = Process::spawn(program, command(program, env)?.args(args).current_dir(cwd))?;
+    let code = process.wait_exit(deadline).await?;
+    Ok(Finished { code, stdout: joined(&process.stdout()), stderr: joined(&process.stderr()) })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "to keep a developer's own settings from the services under test"
+)]
+fn command(program: &str, env: &[(&str, &str)]) -> Result<Command> {
+    let mut command = Command::new(binary(program)?);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GATEWAY")) {
+        command.env_remove(name);
+    }
+    command.envs(env.iter().copied());
+    Ok(command)
+}
+
+/// A child and the two threads that read what it prints.
+struct Process {
+    name: String,
+    child: OwnedChild,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl Process {
+    fn spawn(name: &str, command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = OwnedChild::spawn(command)?;
+        let stdout = Lines::read(child.child().stdout.take().context("no pipe for stdout")?);
+        let stderr = Lines::read(child.child().stderr.take().context("no pipe for stderr")?);
+        Ok(Self { name: name.to_owned(), child, stdout, stderr })
+    }
+
+    /// How the process ended, with its output complete, or `None` while it runs.
+    fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        let status = self.child.exit_status()?;
+        if status.is_some() {
+            self.stdout.finish();
+            self.stderr.finish();
+        }
+        Ok(status)
+    }
+
+    async fn wait_exit(&mut self, deadline: Duration) -> Result<i32> {
+        let what = format!("{} ends", self.name);
+        let ended = eventually(&what, deadline, async || self.exit_status()?.context("it runs")).await;
+        let status = ended.with_context(|| self.output())?;
+        status.code().with_context(|| format!("{} was ended by a signal: {status}", self.name))
+    }
+
+    fn stdout(&self) -> Vec<String> {
+        self.stdout.seen()
+    }
+
+    fn stderr(&self) -> Vec<String> {
+        self.stderr.seen()
+    }
+
+    fn output(&self) -> String {
+        let (name, id) = (&self.name, self.child.id());
+        let (stdout, stderr) = (joined(&self.stdout()), joined(&self.stderr()));
+        format!(
+            "--- {name} ({id}) stdout\n{stdout}--- {name} ({id}) stderr\n{stderr}--- end of {name} ({id})"
+        )
+    }
+}
+
+impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "only the print macros reach the capture of the test runner")]
+    fn drop(&mut self) {
+        // A drop has nobody to report to.
+        drop(self.child.kill());
+        self.stdout.finish();
+        self.stderr.finish();
+        eprintln!("{}", self.output());
+    }
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+struct Addresses {
+    ingress: Option<SocketAddr>,
+    admin: SocketAddr,
+}
+
+/// Reads `listening ingress=ADDR admin=ADDR`, where a dispatcher leaves `ingress` out; `None` for other lines.
+fn parse_addresses(line: &str) -> Option<Result<Addresses>> {
+    let pairs = line.strip_prefix("listening ")?;
+    let address = |key: &str| -> Result<Option<SocketAddr>> {
+        let value = pairs.split_whitespace().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+        value.map(|value| value.parse().with_context(|| format!("in the line {line:?}"))).transpose()
+    };
+    Some(address("ingress").and_then(|ingress| {
+        let admin = address("admin")?.with_context(|| format!("no admin address in the line {line:?}"))?;
+        Ok(Addresses { ingress, admin })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_the_line_of_every_service() {
+        let both = parse_addresses("listening ingress=127.0.0.1:8000 admin=127.0.0.1:8001").unwrap().unwrap();
+        assert_eq!(both.ingress, Some("127.0.0.1:8000".parse().unwrap()));
+        assert_eq!(both.admin, "127.0.0.1:8001".parse().unwrap());
+        let dispatcher = parse_addresses("listening admin=127.0.0.1:8002").unwrap().unwrap();
+        assert_eq!(dispatcher.ingress, None);
+        assert!(parse_addresses("listening ingress=127.0.0.1:8000").unwrap().is_err());
+        assert!(parse_addresses("ready").is_none());
+    }
+}

@@ -1,0 +1,333 @@
+//! A whole gateway under test, in each shape it is deployed in, and the check that it left nothing behind.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Broker, Queues, Service, broker, client::client, eventually};
+
+/// How long anything that the gateway does may take on a machine that is busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The shapes in which the gateway is deployed; each passes the same end-to-end tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The two services on RabbitMQ, so many of each.
+    Pair {
+        /// How many ingress processes.
+        ingress: usize,
+        /// How many dispatcher processes.
+        dispatchers: usize,
+    },
+    /// `gateway` on the embedded queue.
+    Standalone,
+    /// `gateway` on RabbitMQ.
+    StandaloneOnRabbitMq,
+}
+
+/// A running gateway. [`Stack::finish`] or [`Stack::stop`] must end it: a test that forgets to look at what is left fails.
+pub struct Stack {
+    client: reqwest::Client,
+    ingress: Vec<Service>,
+    dispatchers: Vec<Service>,
+    queues: Option<Queues>,
+    folder: TempDir,
+    next: AtomicUsize,
+    finished: bool,
+}
+
+/// A message that was left in a queue when the gateway had stopped.
+#[derive(Debug)]
+pub struct Left {
+    /// Its routing key.
+    pub route: String,
+    /// Its headers.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// What was left, by queue.
+pub type Leftovers = BTreeMap<String, Vec<Left>>;
+
+impl Stack {
+    /// Starts the gateway with `config`, which says nothing of queues and listeners, and waits until all of it is ready.
+    ///
+    /// `backends` are the names in it. Every message of the queue is under a prefix of this test alone.
+    pub async fn start(shape: Shape, config: &str, backends: &[&str]) -> Result<Self> {
+        let broker = if shape == Shape::Standalone { None } else { Some(broker::shared_url()?) };
+        Self::launch(shape, config, backends, broker).await
+    }
+
+    /// As [`Stack::start`], the pair on a broker of the test's own, which it may stop and kill.
+    pub async fn start_on(broker: &Broker, config: &str, backends: &[&str]) -> Result<Self> {
+        Self::launch(Shape::Pair { ingress: 1, dispatchers: 1 }, config, backends, Some(broker.url())).await
+    }
+
+    async fn launch(shape: Shape, config: &str, backends: &[&str], broker: Option<String>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let prefix = format!("t{}", uuid::Uuid::new_v4().simple());
+        let queues = match &broker {
+            Some(url) => Some(Queues::connect(url, &prefix, backends, &["200ms"]).await?),
+            None => None,
+        };
+        let url = broker.unwrap_or_else(|| "embedded:gateway.db".to_owned());
+        let mut stack = Self {
+            client: client()?,
+            ingress: Vec::new(),
+            dispatchers: Vec::new(),
+            queues,
+            folder,
+            next: AtomicUsize::new(0),
+            finished: false,
+        };
+        let file = stack.config();
+        std::fs::write(&file, whole(config, &url, &prefix))?;
+        match shape {
+            Shape::Pair { ingress, dispatchers } => {
+                for _ in 0..ingress {
+                    stack.ingress.push(Service::start("ingress", &[], &file, &[]).await?);
+                }
+                for _ in 0..dispatchers {
+                    stack.dispatchers.push(Service::start("dispatcher", &[], &file, &[]).await?);
+                }
+            }
+            Shape::Standalone | Shape::StandaloneOnRabbitMq => {
+                let database = stack.database();
+                let url = format!("embedded:{}", database.display());
+                let env = if shape == Shape::Standalone {
+                    vec![("GATEWAY__QUEUE__URL", url.as_str())]
+                } else {
+                    vec![]
+                };
+                stack.ingress.push(Service::start("gateway", &[], &file, &env).await?);
+            }
+        }
+        stack.wait_ready().await?;
+        Ok(stack)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("gateway.toml")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("gateway.db")
+    }
+
+    /// All processes; the standalone is one of them.
+    fn services(&self) -> impl Iterator<Item = &Service> {
+        self.ingress.iter().chain(&self.dispatchers)
+    }
+
+    /// The processes that have engines in them.
+    fn senders(&self) -> &[Service] {
+        if self.dispatchers.is_empty() { &self.ingress } else { &self.dispatchers }
+    }
+
+    /// Waits until every process says that it is ready.
+    pub async fn wait_ready(&self) -> Result<()> {
+        for service in self.services() {
+            let url = service.admin_url("/health/ready");
+            eventually("the process is ready", DEADLINE, async || {
+                let answer = self.client.get(&url).send().await?;
+                let status = answer.status();
+                let text = answer.text().await?;
+                if status.is_success() { Ok(()) } else { Err(anyhow!("{status}: {text}")) }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The URL of `path` at one of the ingress processes, each in turn.
+    pub fn url(&self, path: &str) -> Result<String> {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.ingress.len();
+        self.ingress[turn].ingress_url(path)
+    }
+
+    /// The URL of `path` at the private listener of each process that sends.
+    #[must_use]
+    pub fn admin_urls(&self, path: &str) -> Vec<String> {
+        self.senders().iter().map(|service| service.admin_url(path)).collect()
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Posts a form and gives status and body.
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> Result<(u16, String)> {
+        let answer = self.client.post(self.url(path)?).form(form).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// Posts a message to the `httptester` endpoint that must be taken.
+    pub async fn accept(&self, path: &str, identity: &str, text: &str) -> Result<()> {
+        let answer = self.post(path, &[("identity", identity), ("text", text)]).await?;
+        ensure!(answer == (200, "OK".to_owned()), "not accepted: {answer:?}");
+        Ok(())
+    }
+
+    /// What a `httptester` backend has sent to `identity`, over all processes, oldest first.
+    pub async fn sent(&self, backend: &str, identity: &str) -> Result<Vec<String>> {
+        let mut all: Vec<(u64, String)> = Vec::new();
+        for url in self.admin_urls(&format!("/httptester/{backend}")) {
+            let page: Value =
+                self.client.get(url).query(&[("identity", identity)]).send().await?.json().await?;
+            for message in page["messages"].as_array().context("no messages in the page")? {
+                let text = message["text"].as_str().context("no text")?;
+                all.push((message["at"].as_u64().context("no time")?, text.to_owned()));
+            }
+        }
+        all.sort_by_key(|(at, _)| *at);
+        Ok(all.into_iter().map(|(_, text)| text).collect())
+    }
+
+    /// Waits until `httptester` backend has sent exactly `texts` to `identity`.
+    pub async fn expect_sent(&self, backend: &str, identity: &str, texts: &[&str]) -> Result<()> {
+        eventually(&format!("{texts:?} is sent to {identity}"), DEADLINE, async || {
+            let sent = self.sent(backend, identity).await?;
+            if sent == texts { Ok(()) } else { Err(anyhow!("sent: {sent:?}")) }
+        })
+        .await
+    }
+
+    /// Waits until a process that sends has logged `text`.
+    pub async fn expect_logged(&self, text: &str) -> Result<()> {
+        eventually(&format!("{text:?} is logged"), DEADLINE, async || {
+            let mut lines = self.senders().iter().flat_map(Service::stderr);
+            if lines.any(|line| line.contains(text)) { Ok(()) } else { Err(anyhow!("it is not")) }
+        })
+        .await
+    }
+
+    /// Freezes every process that sends.
+    pub fn pause_senders(&mut self) -> Result<()> {
+        self.dispatchers.iter_mut().try_for_each(Service::pause)
+    }
+
+    /// Lets the frozen processes go on.
+    pub fn resume_senders(&mut self) -> Result<()> {
+        self.dispatchers.iter_mut().try_for_each(Service::resume)
+    }
+
+    /// Kills every process that sends, as a crash would.
+    pub fn kill_senders(&mut self) -> Result<()> {
+        self.dispatchers.drain(..).try_for_each(|mut dispatcher| dispatcher.kill())
+    }
+
+    /// Starts one more dispatcher.
+    pub async fn start_sender(&mut self) -> Result<()> {
+        self.dispatchers.push(Service::start("dispatcher", &[], &self.config(), &[]).await?);
+        self.wait_ready().await
+    }
+
+    /// Connects anew to a broker that was restarted.
+    pub async fn reconnect(&mut self, broker: &Broker, backends: &[&str]) -> Result<()> {
+        let prefix = self.queues()?.prefix().to_owned();
+        self.queues = Some(Queues::connect(&broker.url(), &prefix, backends, &["200ms"]).await?);
+        Ok(())
+    }
+
+    /// What lies in the broker, for tests that have one.
+    pub fn queues(&self) -> Result<&Queues> {
+        self.queues.as_ref().context("this shape has no broker")
+    }
+
+    /// Stops every process as an operator would; each must end well within its drain deadline.
+    pub async fn stop(mut self) -> Result<Leftovers> {
+        self.finished = true;
+        // The order of a rolling restart: what takes messages in first.
+        for service in self.ingress.iter_mut().chain(&mut self.dispatchers) {
+            service.terminate()?;
+        }
+        for service in self.ingress.iter_mut().chain(&mut self.dispatchers) {
+            let code = service.wait_exit(DEADLINE).await?;
+            ensure!(code == 0, "a process ended with {code} instead of 0");
+        }
+        let Some(queues) = &self.queues else {
+            return left_in_database(&self.database());
+        };
+        let mut left = Leftovers::new();
+        for (queue, _) in queues.depths().await?.into_iter().filter(|(_, depth)| *depth > 0) {
+            let taken = queues.take_all(&queue).await?;
+            let taken = taken.into_iter();
+            let taken = taken.map(|taken| Left {
+                route: taken.routing_key,
+                headers: taken.headers,
+                body: taken.body,
+            });
+            left.insert(queue, taken.collect());
+        }
+        queues.delete_everything().await?;
+        Ok(left)
+    }
+
+    /// Waits until `count` messages are dead-lettered, then stops every process.
+    pub async fn wait_dead_and_stop(self, count: usize) -> Result<Leftovers> {
+        eventually(&format!("{count} messages are dead-lettered"), DEADLINE, async || {
+            let dead = match &self.queues {
+                Some(queues) => queues.depth("dead").await?.unwrap_or(0) as usize,
+                None => left_in_database(&self.database())?.get("dead").map_or(0, Vec::len),
+            };
+            if dead == count { Ok(()) } else { Err(anyhow!("dead letters: {dead}")) }
+        })
+        .await?;
+        self.stop().await
+    }
+
+    /// Stops every process; fails when a message is left in any queue.
+    pub async fn finish(self) -> Result<()> {
+        let left = self.stop().await?;
+        ensure!(left.is_empty(), "messages that no test claimed were left: {left:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        assert!(
+            self.finished || std::thread::panicking(),
+            "the test ended without Stack::finish or Stack::stop (or with the error above)"
+        );
+    }
+}
+
+/// `config` with its queue and its listeners.
+fn whole(config: &str, url: &str, prefix: &str) -> String {
+    let mut text = String::from(config);
+    // Tables come after the keys and tables of the test, so a test may start with keys of the root.
+    write!(
+        text,
+        "\n[queue]\nurl = {url:?}\nprefix = {prefix:?}\nretry = [\"200ms\"]\nmax_attempts = 3\n\
+         [ingress]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+         [dispatcher]\nadmin_listen = \"127.0.0.1:0\"\n[logging]\nshow_messages = true\n"
+    )
+    .ok();
+    text
+}
+
+fn left_in_database(file: &PathBuf) -> Result<Leftovers> {
+    let database = rusqlite::Connection::open(file)?;
+    let mut rows = database.prepare("SELECT queue, route, headers, body FROM messages ORDER BY seq")?;
+    let mut left = Leftovers::new();
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let headers: String = row.get(2)?;
+        let message =
+            Left { route: row.get(1)?, headers: serde_json::from_str(&headers)?, body: row.get(3)? };
+        left.entry(row.get(0)?).or_default().push(message);
+    }
+    Ok(left)
+}
