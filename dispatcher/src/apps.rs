@@ -22,6 +22,11 @@ use shared::{
     template::Template,
 };
 
+/// The page's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-an-app.md")]
+struct WritingAnApp;
+
 /// Why an app failed. The message is tried again later.
 pub type AppError = Box<dyn std::error::Error + Send + Sync>;
 

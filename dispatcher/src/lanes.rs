@@ -26,7 +26,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// What tells one connection from another.
     type Lane: Clone + Eq + Hash + Send;
 
-    /// The lanes of a message; each at most once.
+    /// The lanes of a message.
     fn lanes(&self, payload: &Self::Payload) -> Vec<Self::Lane>;
 
     /// Does the work, and says what becomes of the message.
@@ -134,13 +134,18 @@ impl<W: Work> Lanes<W> {
         };
         let ticket = self.next;
         self.next += 1;
-        let lanes = self.work.lanes(&payload);
+        let mut lanes = self.work.lanes(&payload);
         let mut behind = 0;
-        for lane in &lanes {
+        lanes.retain(|lane| {
             let lane = self.order.entry(lane.clone()).or_default();
+            // Named twice: it would wait for itself.
+            if lane.back() == Some(&ticket) {
+                return false;
+            }
             behind += usize::from(!lane.is_empty());
             lane.push_back(ticket);
-        }
+            true
+        });
         self.waiting.insert(ticket, Waiting { lanes, behind, begun: Some((message, receipt, payload)) });
         if behind == 0 {
             self.ready.push_back(ticket);

@@ -4,6 +4,9 @@
 //! published, and only then is it settled. [`outbound`] consumes each reply and sends it, part by part, through its
 //! backend's [engine](engines). [`lanes`] keeps the messages of one connection in order.
 
+// So that an example of the documentation is the same within the crate and outside of it.
+extern crate self as dispatcher;
+
 pub mod inbound;
 
 pub mod router;

@@ -23,6 +23,8 @@ mod scale;
 
 mod outage;
 
+mod shutdown;
+
 mod queue_contract;
 
 /// Defines a test that runs on every shape. Its function gets the [`Shape`](integration_tests::stack::Shape).

@@ -247,22 +247,40 @@ impl Stack {
 
     /// Stops every process as an operator would; each must end well within its drain deadline.
     pub async fn stop(mut self) -> Result<Leftovers> {
+        let codes = self.terminate().await?;
+        ensure!(codes.iter().all(|code| *code == 0), "the processes ended with {codes:?} instead of 0");
+        self.leftovers().await
+    }
+
+    /// Stops every process while a message of `queue` cannot be finished: its process gives up at the drain deadline.
+    pub async fn stop_unfinished(mut self, queue: &str) -> Result<Leftovers> {
+        let codes = self.terminate().await?;
+        ensure!(codes.iter().filter(|code| **code == 75).count() == 1, "the processes ended with {codes:?}");
+        if let Some(queues) = &self.queues {
+            // The broker takes it back when it sees that the connection is gone.
+            queues.wait_depth(queue, 1, DEADLINE).await?;
+        }
+        self.leftovers().await
+    }
+
+    /// In the order of a rolling restart: what takes messages in first.
+    async fn terminate(&mut self) -> Result<Vec<i32>> {
         self.finished = true;
-        // The order of a rolling restart: what takes messages in first.
+        let mut codes = Vec::new();
         for service in self.ingress.iter_mut().chain(&mut self.dispatchers) {
             service.terminate()?;
         }
         for service in self.ingress.iter_mut().chain(&mut self.dispatchers) {
-            let code = service.wait_exit(DEADLINE).await?;
-            ensure!(code == 0, "a process ended with {code} instead of 0");
+            codes.push(service.wait_exit(DEADLINE).await?);
         }
-        let Some(queues) = &self.queues else {
-            return left_in_database(&self.database());
-        };
+        Ok(codes)
+    }
+
+    async fn leftovers(&self) -> Result<Leftovers> {
+        let Some(queues) = &self.queues else { return left_in_database(&self.database()) };
         let mut left = Leftovers::new();
         for (queue, _) in queues.depths().await?.into_iter().filter(|(_, depth)| *depth > 0) {
-            let taken = queues.take_all(&queue).await?;
-            let taken = taken.into_iter();
+            let taken = queues.take_all(&queue).await?.into_iter();
             let taken = taken.map(|taken| Left {
                 route: taken.routing_key,
                 headers: taken.headers,

@@ -144,6 +144,16 @@ async fn a_message_to_many_waits_for_each_of_them_and_holds_each_up() {
 }
 
 #[tokio::test]
+async fn a_message_that_names_a_connection_twice_does_not_wait_for_itself() {
+    let mut bench = Bench::new(10);
+    bench.deliver(&["1", "2", "1"], "twice").await;
+    bench.deliver(&["1"], "next").await;
+    assert_eq!(bench.next_begun().await, "twice");
+    bench.gate.add_permits(1);
+    assert_eq!(bench.next_begun().await, "next");
+}
+
+#[tokio::test]
 async fn no_more_run_at_a_time_than_the_concurrency() {
     let mut bench = Bench::new(2);
     for identity in ["1", "2", "3"] {
