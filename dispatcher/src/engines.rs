@@ -60,11 +60,6 @@ impl Part {
         message.identities.iter().enumerate().map(part).collect()
     }
 
-    /// What names each (identity, part) pair in the header of a retried message.
-    pub fn keys(&self) -> impl Iterator<Item = String> {
-        self.identities.iter().map(|identity| format!("{}/{}", identity.as_str(), self.number))
-    }
-
     /// The identities for a log line.
     #[must_use]
     pub fn shown(&self, privacy: Privacy) -> String {
@@ -133,10 +128,21 @@ impl SendError {
     pub fn told(&self) -> String {
         match self {
             Self::Rejected { reason, answer } if !answer.is_empty() => format!("{reason}: {answer}"),
+            Self::Rejected { .. }
+            | Self::NotSent { .. }
+            | Self::Unavailable { .. }
+            | Self::Unknown { .. } => self.reason().to_owned(),
+        }
+    }
+
+    /// The reason, without personal data.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
             Self::Rejected { reason, .. }
             | Self::NotSent { reason }
             | Self::Unavailable { reason, .. }
-            | Self::Unknown { reason } => reason.clone(),
+            | Self::Unknown { reason } => reason,
         }
     }
 }

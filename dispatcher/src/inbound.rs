@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
+    lifecycle::Lifecycle,
     message::{BackendName, Identity, IncomingMessage, OutgoingMessage},
     queue::{Disposition, Headers, Message, Publish, Route, header},
     telemetry::{Chain, Privacy},
@@ -18,17 +19,26 @@ use crate::{
 /// How long a reply that could not be published waits before it is published again.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a reply is still waited for when the process stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The work on incoming messages.
 pub struct Inbound {
     router: Arc<Router>,
     queue: Arc<dyn Publish>,
     privacy: Privacy,
+    lifecycle: Lifecycle,
 }
 
 impl Inbound {
     /// Routes with `router`, publishes to `queue`.
-    pub fn new(router: Arc<Router>, queue: Arc<dyn Publish>, privacy: Privacy) -> Self {
-        Self { router, queue, privacy }
+    pub fn new(
+        router: Arc<Router>,
+        queue: Arc<dyn Publish>,
+        privacy: Privacy,
+        lifecycle: &Lifecycle,
+    ) -> Self {
+        Self { router, queue, privacy, lifecycle: lifecycle.clone() }
     }
 
     async fn handle(&self, queued: &Message, message: IncomingMessage) -> Disposition {
@@ -44,7 +54,9 @@ impl Inbound {
         let Routed { outcome, replies } = routed;
         let count = replies.len();
         for reply in replies {
-            self.publish(queued, &reply).await;
+            if !self.publish(queued, &reply).await {
+                return Disposition::Leave;
+            }
         }
         let (what, app) = match outcome {
             Outcome::Handled(app) => ("handled", app),
@@ -56,16 +68,27 @@ impl Inbound {
         Disposition::Done
     }
 
-    /// Publishes until the queue has it. The incoming message stays unsettled meanwhile, so nothing can be lost.
-    async fn publish(&self, queued: &Message, reply: &OutgoingMessage) {
+    /// Publishes until the queue has it, and tells whether it has. The incoming message stays unsettled meanwhile, so
+    /// nothing can be lost; when the process stops and the queue is away, it is left to the next one.
+    async fn publish(&self, queued: &Message, reply: &OutgoingMessage) -> bool {
         let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
         let headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
         let message = Message::new(&Route::Outgoing(reply.backend.clone()), reply, headers);
         let text = self.privacy.show(&reply.text);
         tracing::debug!(message_id = %reply.id, in_response_to = %queued.id, backend = %reply.backend, %text, "reply");
-        while let Err(error) = self.queue.publish(message.clone()).await {
-            tracing::warn!(message_id = %reply.id, %error, "the reply cannot be queued yet");
-            tokio::time::sleep(PUBLISH_PAUSE).await;
+        let publishing = async {
+            while let Err(error) = self.queue.publish_patiently(message.clone()).await {
+                tracing::warn!(message_id = %reply.id, %error, "the reply cannot be queued yet");
+                tokio::time::sleep(PUBLISH_PAUSE).await;
+            }
+        };
+        let given_up = async {
+            self.lifecycle.stopping().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            () = publishing => true,
+            () = given_up => false,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
-    envelope::{self, Payload},
+    envelope::{self, DecodeError, Payload},
     lifecycle::Lifecycle,
     queue::{Deliveries, Delivery, Disposition, Headers, Message, Receipt, RetryPolicy},
 };
@@ -79,7 +79,13 @@ struct Waiting<W: Work> {
     /// In how many lanes it is not the first.
     behind: usize,
     /// Taken when it runs.
-    begun: Option<(Message, Receipt, W::Payload)>,
+    delivered: Option<Delivered<W>>,
+}
+
+struct Delivered<W: Work> {
+    message: Message,
+    receipt: Receipt,
+    payload: Result<W::Payload, DecodeError>,
 }
 
 impl<W: Work> Lanes<W> {
@@ -106,9 +112,10 @@ impl<W: Work> Lanes<W> {
             tokio::select! {
                 biased;
                 () = lifecycle.stopping() => break,
-                Some(done) = self.running.join_next() => self.end(done),
+                // The task catches the panics of the work, and nothing else in it can fail.
+                Some(Ok(done)) = self.running.join_next() => self.end(done),
                 delivery = deliveries.next() => match delivery {
-                    Some(delivery) => self.admit(delivery).await,
+                    Some(delivery) => self.admit(delivery),
                     None => break,
                 },
             }
@@ -119,22 +126,13 @@ impl<W: Work> Lanes<W> {
         while self.running.join_next().await.is_some() {}
     }
 
-    async fn admit(&mut self, delivery: Delivery) {
+    fn admit(&mut self, delivery: Delivery) {
         let Delivery { message, receipt, .. } = delivery;
-        let payload = match envelope::decode::<W::Payload>(&message.body) {
-            Ok(payload) => payload,
-            Err(error) => {
-                tracing::error!(message_id = %message.id, %error, "dead-lettered");
-                let reason = error.to_string();
-                let disposition =
-                    Disposition::DeadLetter { class: "undecodable", reason, headers: Headers::new() };
-                receipt.settle(message, disposition, &self.policy).await;
-                return;
-            }
-        };
+        let payload = envelope::decode::<W::Payload>(&message.body);
         let ticket = self.next;
         self.next += 1;
-        let mut lanes = self.work.lanes(&payload);
+        // What nobody can read concerns no connection.
+        let mut lanes = payload.as_ref().map(|payload| self.work.lanes(payload)).unwrap_or_default();
         let mut behind = 0;
         lanes.retain(|lane| {
             let lane = self.order.entry(lane.clone()).or_default();
@@ -146,36 +144,31 @@ impl<W: Work> Lanes<W> {
             lane.push_back(ticket);
             true
         });
-        self.waiting.insert(ticket, Waiting { lanes, behind, begun: Some((message, receipt, payload)) });
+        let delivered = Some(Delivered { message, receipt, payload });
+        self.waiting.insert(ticket, Waiting { lanes, behind, delivered });
         if behind == 0 {
             self.ready.push_back(ticket);
         }
     }
 
     fn begin(&mut self, ticket: Ticket) {
-        let Some((message, receipt, payload)) =
-            self.waiting.get_mut(&ticket).and_then(|waiting| waiting.begun.take())
-        else {
-            return;
-        };
+        let waiting = self.waiting.get_mut(&ticket);
+        let Some(delivered) = waiting.and_then(|waiting| waiting.delivered.take()) else { return };
+        if delivered.receipt.is_lost() {
+            // Its connection to the broker is gone, and it will be delivered again: that one runs.
+            return self.end(ticket);
+        }
         let (work, policy) = (Arc::clone(&self.work), Arc::clone(&self.policy));
         self.running.spawn(async move {
-            let ended = AssertUnwindSafe(work.run(&message, payload)).catch_unwind().await;
-            let disposition = ended.unwrap_or_else(|_| {
-                tracing::error!(message_id = %message.id, "dead-lettered: the code that handles it panicked");
-                let reason = "the code that handles it panicked; the log has the place".to_owned();
-                Disposition::DeadLetter { class: "panicked", reason, headers: Headers::new() }
-            });
+            let Delivered { message, receipt, payload } = delivered;
+            let disposition = run(work.as_ref(), &message, payload).await;
             receipt.settle(message, disposition, &policy).await;
             ticket
         });
     }
 
-    fn end(&mut self, done: Result<Ticket, tokio::task::JoinError>) {
-        // The task catches the panics of the work, and nothing else in it can fail.
-        let Some(done) = done.ok().and_then(|ticket| self.waiting.remove(&ticket)) else {
-            return;
-        };
+    fn end(&mut self, ticket: Ticket) {
+        let Some(done) = self.waiting.remove(&ticket) else { return };
         for lane in done.lanes {
             let Some(queue) = self.order.get_mut(&lane) else {
                 continue;
@@ -193,6 +186,22 @@ impl<W: Work> Lanes<W> {
             }
         }
     }
+}
+
+/// Runs the work; what cannot be read and what panics is dead-lettered alone.
+async fn run<W: Work>(work: &W, message: &Message, payload: Result<W::Payload, DecodeError>) -> Disposition {
+    let dead = |class, reason: String| {
+        tracing::error!(message_id = %message.id, class, %reason, "dead-lettered");
+        Disposition::DeadLetter { class, reason, headers: Headers::new() }
+    };
+    let payload = match payload {
+        Ok(payload) => payload,
+        Err(error) => return dead("undecodable", error.to_string()),
+    };
+    let ended = AssertUnwindSafe(work.run(message, payload)).catch_unwind().await;
+    ended.unwrap_or_else(|_| {
+        dead("panicked", "the code that handles it panicked; the log has the place".to_owned())
+    })
 }
 
 #[cfg(test)]

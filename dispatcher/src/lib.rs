@@ -19,6 +19,8 @@ pub mod engines;
 
 mod lanes;
 
+mod recent;
+
 mod pages;
 
 use std::sync::Arc;
@@ -74,13 +76,13 @@ impl Dispatcher {
         let mut deliveries = queue.consume(subscriptions).into_iter();
         let mut consumers: Vec<BoxFuture<'_, ()>> = Vec::new();
         if let Some(incoming) = deliveries.next() {
-            let inbound = Inbound::new(self.router, Arc::clone(queue) as _, self.privacy);
+            let inbound = Inbound::new(self.router, Arc::clone(queue) as _, self.privacy, lifecycle);
             let (concurrency, policy) = (self.concurrency, self.policy.clone());
             consumers.push(lanes::start(Arc::new(inbound), incoming, concurrency, policy, lifecycle).boxed());
         }
         for ((name, backend), outgoing) in self.engines.into_iter().zip(deliveries) {
             let concurrency = backend.concurrency;
-            let outbound = Outbound::new(name, backend, self.privacy);
+            let outbound = Outbound::new(name, backend, self.privacy, lifecycle);
             let policy = self.policy.clone();
             consumers
                 .push(lanes::start(Arc::new(outbound), outgoing, concurrency, policy, lifecycle).boxed());

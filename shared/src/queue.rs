@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 pub use self::retry::RetryPolicy;
+use self::retry::Settlement;
 use crate::{
     clock::{self, UnixMillis},
     config::{Config, QueueUrl},
@@ -149,8 +150,12 @@ pub enum PublishError {
 
 /// Puts messages into the queue.
 pub trait Publish: Send + Sync {
-    /// Returns when the message is durable. Waits for `queue.publish_timeout` at most.
+    /// Returns when the message is durable. Waits for `queue.publish_timeout` at most: for those whom somebody waits for.
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>>;
+
+    /// The same without a deadline: returns when it is known whether the message is durable. For those who publish again
+    /// after an error: after a deadline the first copy may still be on its way, and then there would be two.
+    fn publish_patiently(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>>;
 }
 
 /// A queue that can also be consumed.
@@ -234,6 +239,13 @@ pub enum Disposition {
         /// Headers for the next attempt.
         headers: Headers,
     },
+    /// To be gone on with at once, by whoever gets it: no failure, and no attempt.
+    Continue {
+        /// Headers that tell how far it is.
+        headers: Headers,
+    },
+    /// To be left as it is: it is delivered again when this process is gone.
+    Leave,
     /// Not to be tried again: to the dead letters.
     DeadLetter {
         /// The class of the failure.
@@ -248,6 +260,8 @@ pub enum Disposition {
 /// Where a message is moved to when it is settled without being done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
+    /// Back in its queue.
+    Back,
     /// A rung of the ladder: back in its queue after this delay.
     Retry(Duration),
     /// The dead letters.
@@ -256,6 +270,9 @@ pub enum Destination {
 
 /// How an implementation settles.
 pub trait Settle: Send + Sync {
+    /// True when nothing can be settled any more: what was delivered will be delivered again.
+    fn is_lost(&self) -> bool;
+
     /// Takes the message away.
     fn done(&self, tag: u64);
 
@@ -270,11 +287,20 @@ impl Receipt {
         Self { session, tag }
     }
 
+    /// True when settling means nothing any more, because the message will be delivered again. Then it is best not begun.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.session.is_lost()
+    }
+
     /// Settles the delivery. The only door through which a message leaves a queue.
     pub async fn settle(self, message: Message, disposition: Disposition, policy: &RetryPolicy) {
         match policy.apply(message, disposition, clock::now()) {
-            None => self.session.done(self.tag),
-            Some((message, destination)) => self.session.transfer(self.tag, message, destination).await,
+            Settlement::Done => self.session.done(self.tag),
+            Settlement::Leave => {}
+            Settlement::Move(message, destination) => {
+                self.session.transfer(self.tag, message, destination).await;
+            }
         }
     }
 }

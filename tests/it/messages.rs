@@ -9,7 +9,8 @@ on_every_shape!(
     every_app_answers,
     encodings_arrive,
     one_connection_stays_in_order,
-    an_unclaimed_message_is_done_with
+    an_unclaimed_message_is_done_with,
+    numbers_and_texts_stay_out_of_the_logs
 );
 
 const BACKEND: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n";
@@ -82,5 +83,20 @@ async fn an_unclaimed_message_is_done_with(shape: Shape) -> Result<()> {
     stack.accept("/backends/b/", "1", "not for anybody").await?;
     stack.accept("/backends/b/", "1", "ping").await?;
     stack.expect_sent("b", "1", &["pong"]).await?;
+    stack.finish().await
+}
+
+async fn numbers_and_texts_stay_out_of_the_logs(shape: Shape) -> Result<()> {
+    let config =
+        format!("{BACKEND}[[apps]]\napp = 'echo'\n[logging]\nlevel = 'trace,hyper=info,hyper_util=info'\n");
+    let stack = Stack::start(shape, &config, &["b"]).await?;
+    stack.accept("/backends/b/", "1112223333", "echo a-secret-text").await?;
+    stack.expect_sent("b", "1112223333", &["a-secret-text"]).await?;
+    let (status, _) =
+        stack.post("/backends/b/", &[("identity", "1112223333"), ("text", "a-secret-text\0")]).await?;
+    assert_eq!(status, 400);
+    stack.expect_logged("(hidden)").await?;
+    let logged = stack.logged();
+    assert!(!logged.contains("1112223333") && !logged.contains("a-secret-text"), "{logged}");
     stack.finish().await
 }

@@ -1,8 +1,14 @@
 //! The broker goes away and comes back: everything heals by itself, consumers included, and nothing accepted is lost.
 
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
 use anyhow::{Result, anyhow, ensure};
 use integration_tests::{
-    Broker, eventually,
+    Broker, Provider, eventually,
+    provider::Answer,
     stack::{DEADLINE, Shape, Stack},
 };
 
@@ -65,4 +71,66 @@ async fn a_dispatcher_that_is_killed_leaves_its_messages_to_the_next() -> Result
         stack.expect_sent("b", &number.to_string(), &["hello"]).await?;
     }
     stack.finish().await
+}
+
+/// The `http` backend `p` at `provider`.
+fn sending_to(provider: &Provider) -> String {
+    format!(
+        "[backends.p]\nengine = 'http'\nurl = '{}'\nquery = {{ msg = '{{text}}' }}\nconcurrency = 4\n\
+         [[endpoints]]\nbackend = 'p'\n[[apps]]\napp = 'echo'\n",
+        provider.url("/send")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_short_of_memory_is_told_at_once_and_doubles_nothing() -> Result<()> {
+    let broker = Broker::start().await?;
+    let provider = Provider::start()?;
+    let mut stack = Stack::start_on(&broker, &sending_to(&provider), &["p"]).await?;
+    stack.pause_senders()?;
+    for number in 0..6 {
+        stack.accept("/backends/p/", &number.to_string(), &format!("echo {number}")).await?;
+    }
+    broker.control(&["set_vm_memory_high_watermark", "0.00001"])?;
+    stack.resume_senders()?;
+    // The first publish makes the broker say that it is blocked; from then on nobody waits.
+    eventually("the refusal comes at once", DEADLINE, async || {
+        let begun = Instant::now();
+        let (status, _) = stack.post("/backends/p/", &[("identity", "9"), ("text", "echo refused")]).await?;
+        ensure!(status == 503, "a blocked broker was answered with {status}");
+        let took = begun.elapsed();
+        if took < Duration::from_secs(1) { Ok(()) } else { Err(anyhow!("it took {took:?}")) }
+    })
+    .await?;
+    broker.control(&["set_vm_memory_high_watermark", "0.9"])?;
+    provider.wait_for(6, DEADLINE).await?;
+    stack.wait_ready().await?;
+    stack.finish().await?;
+    let sent = provider.texts("msg").into_iter().filter(|text| text != "refused").collect::<Vec<_>>();
+    assert_eq!(sent.len(), 6, "{sent:?}");
+    assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), 6, "{sent:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_double_nothing() -> Result<()> {
+    let broker = Broker::start().await?;
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(200, "").after(Duration::from_millis(500)));
+    let stack = Stack::start_on(&broker, &sending_to(&provider), &["p"]).await?;
+    for number in 0..16 {
+        stack.accept("/backends/p/", &number.to_string(), &format!("echo {number}")).await?;
+    }
+    // Some are being sent, others are only prefetched.
+    provider.wait_for(6, DEADLINE).await?;
+    broker.control(&["close_all_connections", "on purpose"])?;
+    provider.wait_for(16, DEADLINE).await?;
+    stack.wait_ready().await?;
+    let mut stack = stack;
+    stack.reconnect(&broker, &["p"]).await?;
+    stack.finish().await?;
+    let texts = provider.texts("msg");
+    assert_eq!(texts.len(), 16, "{texts:?}");
+    assert_eq!(texts.iter().collect::<BTreeSet<_>>().len(), 16, "{texts:?}");
+    Ok(())
 }

@@ -240,6 +240,12 @@ impl Stack {
         Ok(())
     }
 
+    /// Everything that was logged so far.
+    #[must_use]
+    pub fn logged(&self) -> String {
+        self.services().flat_map(Service::stderr).collect::<Vec<_>>().join("\n")
+    }
+
     /// What lies in the broker, for tests that have one.
     pub fn queues(&self) -> Result<&Queues> {
         self.queues.as_ref().context("this shape has no broker")
@@ -330,9 +336,12 @@ fn whole(config: &str, url: &str, prefix: &str) -> String {
         text,
         "\n[queue]\nurl = {url:?}\nprefix = {prefix:?}\nretry = [\"200ms\"]\nmax_attempts = 3\n\
          [ingress]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
-         [dispatcher]\nadmin_listen = \"127.0.0.1:0\"\n[logging]\nshow_messages = true\n"
+         [dispatcher]\nadmin_listen = \"127.0.0.1:0\"\n"
     )
     .ok();
+    if !config.contains("[logging]") {
+        text.push_str("[logging]\nshow_messages = true\n");
+    }
     text
 }
 

@@ -20,6 +20,10 @@ struct Recorder {
 
 impl Publish for Recorder {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.publish_patiently(message)
+    }
+
+    fn publish_patiently(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
         let fails = self
             .failures
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
@@ -38,7 +42,7 @@ fn inbound(apps: Vec<Box<dyn App>>, queue: &Arc<Recorder>) -> Inbound {
     let text = "[queue]\nurl = 'embedded:x'\n";
     let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
     let router = Arc::new(Router::new(apps, "P"));
-    Inbound::new(router, Arc::clone(queue) as _, Privacy::new(&config.logging))
+    Inbound::new(router, Arc::clone(queue) as _, Privacy::new(&config.logging), &Lifecycle::default())
 }
 
 fn echo() -> Vec<Box<dyn App>> {

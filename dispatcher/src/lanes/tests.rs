@@ -11,11 +11,18 @@ use super::*;
 
 /// Notes how each delivery was settled.
 #[derive(Default)]
-struct Session(Mutex<Vec<(u64, &'static str)>>);
+struct Session {
+    settled: Mutex<Vec<(u64, &'static str)>>,
+    lost: std::sync::atomic::AtomicBool,
+}
 
 impl Settle for Session {
+    fn is_lost(&self) -> bool {
+        self.lost.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     fn done(&self, tag: u64) {
-        self.0.lock().unwrap().push((tag, "done"));
+        self.settled.lock().unwrap().push((tag, "done"));
     }
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
@@ -25,7 +32,7 @@ impl Settle for Session {
             other => panic!("{other}"),
         };
         assert_eq!(destination, Destination::Dead);
-        self.0.lock().unwrap().push((tag, class));
+        self.settled.lock().unwrap().push((tag, class));
         std::future::ready(()).boxed()
     }
 }
@@ -110,7 +117,7 @@ impl Bench {
     }
 
     fn settled(&self) -> Vec<(u64, &'static str)> {
-        self.session.0.lock().unwrap().clone()
+        self.session.settled.lock().unwrap().clone()
     }
 }
 
@@ -163,6 +170,21 @@ async fn no_more_run_at_a_time_than_the_concurrency() {
     bench.nothing_begins().await;
     bench.gate.add_permits(1);
     assert_eq!(bench.next_begun().await, "3");
+}
+
+#[tokio::test]
+async fn what_waits_when_the_session_is_lost_is_not_begun() {
+    let mut bench = Bench::new(10);
+    bench.deliver(&["1"], "a").await;
+    bench.deliver(&["1"], "b").await;
+    assert_eq!(bench.next_begun().await, "a");
+    bench.session.lost.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.gate.add_permits(5);
+    bench.nothing_begins().await;
+    // The broker delivers both again, in a new session.
+    bench.session = Arc::default();
+    bench.deliver(&["1"], "a again").await;
+    assert_eq!(bench.next_begun().await, "a again");
 }
 
 #[tokio::test]

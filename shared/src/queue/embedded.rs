@@ -150,6 +150,10 @@ impl Publish for Embedded {
         }
         .boxed()
     }
+
+    fn publish_patiently(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.enqueue(message).boxed()
+    }
 }
 
 impl Queue for Embedded {
@@ -193,6 +197,10 @@ impl Drop for Embedded {
 }
 
 impl Settle for Session {
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     fn done(&self, tag: u64) {
         // An error means that the queue was closed: the message is redelivered after the next start.
         drop(self.operations.send(Operation::Settle(Settlement::Done(tag))));
@@ -200,6 +208,7 @@ impl Settle for Session {
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
         let (queue, delay) = match destination {
+            Destination::Back => (self.routes.queue(&message.route), Duration::ZERO),
             Destination::Retry(delay) => (self.routes.queue(&message.route), delay),
             Destination::Dead => (self.routes.dead(), Duration::ZERO),
         };

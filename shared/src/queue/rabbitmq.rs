@@ -19,7 +19,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::SecretString;
 
 use self::{link::Link, publisher::Publisher, topology::Topology};
-use super::{Check, Deliveries, Message, Publish, PublishError, Queue, QueueName};
+use super::{Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName};
 use crate::{config, lifecycle::Lifecycle, message::BackendName};
 
 /// A queue on RabbitMQ.
@@ -46,7 +46,11 @@ impl RabbitMq {
 
 impl Publish for RabbitMq {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
-        self.publisher.publish(message, None).boxed()
+        self.publisher.publish_in_time(message).boxed()
+    }
+
+    fn publish_patiently(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.publisher.publish(message, Destination::Back).boxed()
     }
 }
 

@@ -7,6 +7,12 @@ use serde_json::json;
 use super::{Destination, Disposition, Headers, Message, header};
 use crate::clock::UnixMillis;
 
+/// How much of a reason is kept, in characters. All headers of a message must fit into one frame of 128 KiB.
+const MAX_REASON: usize = 500;
+
+/// How many of the last attempts are kept.
+const MAX_HISTORY: usize = 20;
+
 /// The retry ladder: `queue.retry` and `queue.max_attempts`.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
@@ -16,28 +22,39 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
 }
 
+/// What the queue has to do.
+pub(super) enum Settlement {
+    /// Take the message away.
+    Done,
+    /// Nothing.
+    Leave,
+    /// Put it there, as it is here, and then take the delivered one away.
+    Move(Message, Destination),
+}
+
 impl RetryPolicy {
-    /// Nothing when the message is done with; else the message as it is moved, and where to.
-    pub(super) fn apply(
-        &self,
-        message: Message,
-        disposition: Disposition,
-        now: UnixMillis,
-    ) -> Option<(Message, Destination)> {
+    /// What becomes of `message`.
+    pub(super) fn apply(&self, message: Message, disposition: Disposition, now: UnixMillis) -> Settlement {
         match disposition {
-            Disposition::Done => None,
+            Disposition::Done => Settlement::Done,
+            Disposition::Leave => Settlement::Leave,
+            Disposition::Continue { headers } => {
+                let mut message = message;
+                message.headers.extend(headers);
+                Settlement::Move(message, Destination::Back)
+            }
             Disposition::Retry { class, reason, headers } => {
                 let message = tried(message, class, &reason, headers, now);
                 let attempts = message.attempts();
                 if attempts < self.max_attempts {
-                    return Some((message, Destination::Retry(self.delay(attempts))));
+                    return Settlement::Move(message, Destination::Retry(self.delay(attempts)));
                 }
                 let reason = format!("given up after {attempts} attempts: {reason}");
-                Some((dead(message, class, reason), Destination::Dead))
+                Settlement::Move(dead(message, class, &reason), Destination::Dead)
             }
             Disposition::DeadLetter { class, reason, headers } => {
                 let message = tried(message, class, &reason, headers, now);
-                Some((dead(message, class, reason), Destination::Dead))
+                Settlement::Move(dead(message, class, &reason), Destination::Dead)
             }
         }
     }
@@ -54,17 +71,23 @@ fn tried(mut message: Message, class: &str, reason: &str, headers: Headers, now:
     let attempts = message.attempts().saturating_add(1);
     let history = message.headers.get(header::HISTORY).and_then(|text| serde_json::from_str(text).ok());
     let mut history: Vec<serde_json::Value> = history.unwrap_or_default();
-    history.push(json!({ "at": now, "class": class, "reason": reason }));
+    history.push(json!({ "at": now, "class": class, "reason": cut(reason) }));
+    history.drain(..history.len().saturating_sub(MAX_HISTORY));
     message.headers.extend(headers);
     message.headers.insert(header::ATTEMPTS.to_owned(), attempts.to_string());
     message.headers.insert(header::HISTORY.to_owned(), serde_json::Value::from(history).to_string());
     message
 }
 
-fn dead(mut message: Message, class: &str, reason: String) -> Message {
+fn dead(mut message: Message, class: &str, reason: &str) -> Message {
     message.headers.insert(header::CLASS.to_owned(), class.to_owned());
-    message.headers.insert(header::REASON.to_owned(), reason);
+    message.headers.insert(header::REASON.to_owned(), cut(reason).to_owned());
     message
+}
+
+/// The beginning of a reason: one app's or one provider's long answer must not make a message that cannot be moved.
+fn cut(reason: &str) -> &str {
+    reason.char_indices().nth(MAX_REASON).map_or(reason, |(at, _)| &reason[..at])
 }
 
 #[cfg(test)]
@@ -90,12 +113,47 @@ mod tests {
         Disposition::Retry { class: "not_sent", reason: "500".to_owned(), headers: Headers::new() }
     }
 
+    fn moved(
+        policy: &RetryPolicy,
+        message: Message,
+        disposition: Disposition,
+        now: UnixMillis,
+    ) -> (Message, Destination) {
+        let Settlement::Move(message, destination) = policy.apply(message, disposition, now) else {
+            panic!()
+        };
+        (message, destination)
+    }
+
+    #[test]
+    fn what_is_gone_on_with_counts_no_attempt() {
+        let headers = Headers::from([("sent".to_owned(), "[0]".to_owned())]);
+        let (message, destination) =
+            moved(&policy(), message(), Disposition::Continue { headers }, UnixMillis(0));
+        assert_eq!((message.attempts(), destination), (0, Destination::Back));
+        assert_eq!(message.headers["sent"], "[0]");
+    }
+
+    #[test]
+    fn headers_stay_far_below_a_frame_whatever_is_said_and_however_often() {
+        let policy = RetryPolicy { ladder: vec![Duration::from_secs(1)], max_attempts: 10_000 };
+        let mut message = message();
+        for _ in 0..100 {
+            let reason = "\u{1200}".repeat(100_000);
+            let disposition = Disposition::Retry { class: "not_sent", reason, headers: Headers::new() };
+            message = moved(&policy, message, disposition, UnixMillis(u64::MAX)).0;
+        }
+        let size: usize = message.headers.values().map(String::len).sum();
+        assert!(size < 64 * 1024, "{size}");
+        assert_eq!(message.attempts(), 100);
+    }
+
     #[test]
     fn the_ladder_is_climbed_its_last_rung_repeats_and_it_ends_dead() {
         let mut message = message();
         let mut way = Vec::new();
         loop {
-            let (moved, destination) = policy().apply(message, retry(), UnixMillis(7)).unwrap();
+            let (moved, destination) = moved(&policy(), message, retry(), UnixMillis(7));
             way.push(destination);
             message = moved;
             if destination == Destination::Dead {
@@ -114,10 +172,11 @@ mod tests {
 
     #[test]
     fn done_moves_nothing_and_a_dead_letter_is_dead_at_once() {
-        assert!(policy().apply(message(), Disposition::Done, UnixMillis(0)).is_none());
+        assert!(matches!(policy().apply(message(), Disposition::Done, UnixMillis(0)), Settlement::Done));
+        assert!(matches!(policy().apply(message(), Disposition::Leave, UnixMillis(0)), Settlement::Leave));
         let disposition =
             Disposition::DeadLetter { class: "rejected", reason: "400".to_owned(), headers: Headers::new() };
-        let (moved, destination) = policy().apply(message(), disposition, UnixMillis(0)).unwrap();
+        let (moved, destination) = moved(&policy(), message(), disposition, UnixMillis(0));
         assert_eq!(destination, Destination::Dead);
         assert_eq!(moved.headers[header::REASON], "400");
         assert_eq!(moved.attempts(), 1);
@@ -127,7 +186,7 @@ mod tests {
     fn a_damaged_history_is_begun_anew() {
         let mut damaged = message();
         damaged.headers.insert(header::HISTORY.to_owned(), "{".to_owned());
-        let (moved, _) = policy().apply(damaged, retry(), UnixMillis(0)).unwrap();
+        let (moved, _) = moved(&policy(), damaged, retry(), UnixMillis(0));
         assert!(moved.headers[header::HISTORY].starts_with("[{"));
     }
 }

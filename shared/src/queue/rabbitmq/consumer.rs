@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{
     FutureExt, StreamExt,
     future::BoxFuture,
-    stream::{self, SelectAll},
+    stream::{self, BoxStream, SelectAll},
 };
 use lapin::{
     Channel, Connection,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{FieldTable, ShortString},
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{
     link::{Link, Pauses, SessionError},
@@ -45,22 +45,23 @@ pub(super) fn start(
     let mut subscriptions = Vec::new();
     let mut all = Vec::new();
     for (queue, prefetch) in queues {
-        // As large as the prefetch, so that handing over never waits.
-        let (sender, deliveries) = Deliveries::channel(prefetch.into());
+        // As large as the prefetch, and the one of the consumer on probation, so that handing over never waits.
+        let (sender, deliveries) = Deliveries::channel(usize::from(prefetch) + 1);
         subscriptions.push(Subscription { queue, prefetch, deliveries: sender });
         all.push(deliveries);
     }
     link.note(ROLE, false, "connecting".to_owned());
     let (link, publisher) = (Arc::clone(link), publisher.clone());
-    let tasks = link.tasks.clone();
-    tasks.spawn(async move {
+    let (lifecycle, tasks) = (link.lifecycle.clone(), link.tasks.clone());
+    let run = async move {
         let mut pauses = Pauses::new(ROLE);
         while let Err(error) = session(&link, &publisher, &mut subscriptions).await {
             if link.lifecycle.is_stopping() || !pauses.after(&error, &link).await {
                 return;
             }
         }
-    });
+    };
+    lifecycle.spawn(ROLE, tasks.track_future(run));
     all
 }
 
@@ -78,6 +79,10 @@ struct SessionQueue {
 }
 
 impl Settle for SessionQueue {
+    fn is_lost(&self) -> bool {
+        self.acks.is_closed()
+    }
+
     fn done(&self, tag: u64) {
         if self.acks.send(Ack { queue: self.queue, tag }).is_err() {
             tracing::debug!(tag, "settled after its session was lost: the broker delivers it again");
@@ -85,26 +90,41 @@ impl Settle for SessionQueue {
     }
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
-        async move {
-            while let Err(error) = self.publisher.publish(message.clone(), Some(destination)).await {
+        let moved = async move {
+            while let Err(error) = self.publisher.publish(message.clone(), destination).await {
                 tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
-                tokio::select! {
-                    () = self.acks.closed() => return,
-                    () = tokio::time::sleep(MOVE_PAUSE) => {}
-                }
+                tokio::time::sleep(MOVE_PAUSE).await;
             }
             self.done(tag);
+        };
+        async move {
+            tokio::select! {
+                () = moved => {}
+                () = self.acks.closed() => {}
+            }
         }
         .boxed()
     }
 }
 
-type Incoming = (usize, Option<lapin::Result<lapin::message::Delivery>>);
+/// What a consumer's stream gives: the queue, the number of the consumer, and its delivery or its end.
+type Event = (usize, u32, Option<lapin::Result<lapin::message::Delivery>>);
 
 struct Session {
     connection: Connection,
-    channels: Vec<Channel>,
-    incoming: SelectAll<stream::BoxStream<'static, Incoming>>,
+    consumers: Vec<Consumer>,
+    events: SelectAll<BoxStream<'static, Event>>,
+}
+
+/// One queue's channel and consumer.
+struct Consumer {
+    channel: Channel,
+    queue: ShortString,
+    prefetch: u16,
+    /// A new consumer on the channel has the next number.
+    number: u32,
+    /// While it is on probation: whether the one delivery that is out was delivered before.
+    probation: Option<bool>,
 }
 
 async fn session(
@@ -112,11 +132,16 @@ async fn session(
     publisher: &Publisher,
     subscriptions: &mut Vec<Subscription>,
 ) -> Result<(), SessionError> {
-    if link.lifecycle.is_stopping() {
+    let opening = async {
+        tokio::select! {
+            opened = link.open(open(link, subscriptions)) => opened.map(Some),
+            () = link.lifecycle.stopping() => Ok(None),
+        }
+    };
+    let Some(mut session) = opening.await? else {
         subscriptions.clear();
         return Ok(());
-    }
-    let mut session = Link::open(open(link, subscriptions)).await?;
+    };
     link.ready(ROLE, format!("attached to {}", count(subscriptions.len(), "queue")));
     let ended = consume(link, publisher, subscriptions, &mut session).await;
     if ended.is_ok() {
@@ -128,20 +153,52 @@ async fn session(
 async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, SessionError> {
     let connection = Connection::connect(link.url(), Link::properties(ROLE)).await?;
     link.topology.declare(&connection.create_channel().await?).await?;
-    let mut channels = Vec::new();
-    let mut incoming = SelectAll::new();
+    let mut session = Session { connection, consumers: Vec::new(), events: SelectAll::new() };
     for (index, subscription) in subscriptions.iter().enumerate() {
-        let channel = connection.create_channel().await?;
-        channel.basic_qos(subscription.prefetch, BasicQosOptions::default()).await?;
-        let (queue, tag) = (link.topology.queue(&subscription.queue), "".into());
-        let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
-        // The end of a stream is an event too: the broker cancelled the consumer.
-        let ended = stream::once(std::future::ready((index, None)));
-        incoming.push(consumer.map(move |delivery| (index, Some(delivery))).chain(ended).boxed());
-        channels.push(channel);
+        let mut consumer = Consumer {
+            channel: session.connection.create_channel().await?,
+            queue: link.topology.queue(&subscription.queue),
+            prefetch: subscription.prefetch,
+            number: 0,
+            probation: Some(false),
+        };
+        session.events.push(consumer.attach(index, 1).await?);
+        session.consumers.push(consumer);
     }
-    Ok(Session { connection, channels, incoming })
+    Ok(session)
+}
+
+impl Consumer {
+    async fn attach(&mut self, index: usize, prefetch: u16) -> lapin::Result<BoxStream<'static, Event>> {
+        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        self.number += 1;
+        let (number, options) = (self.number, BasicConsumeOptions::default());
+        let tag = self.tag();
+        let consumer =
+            self.channel.basic_consume(self.queue.clone(), tag, options, FieldTable::default()).await?;
+        // The end of a stream is an event too: the broker cancelled the consumer.
+        let end = stream::once(std::future::ready((index, number, None)));
+        Ok(consumer.map(move |delivery| (index, number, Some(delivery))).chain(end).boxed())
+    }
+
+    fn tag(&self) -> ShortString {
+        format!("{}-{}", self.queue.as_str(), self.number).into()
+    }
+
+    /// After a (re)connect one message is out at a time, until one is settled that was not delivered before: a message that
+    /// kills the process then dies alone, and the crashes do not count against its neighbours. A prefetch holds for new
+    /// consumers only, so the first one is replaced.
+    async fn settled(&mut self, index: usize) -> lapin::Result<Option<BoxStream<'static, Event>>> {
+        if self.probation != Some(false) {
+            return Ok(None);
+        }
+        self.probation = None;
+        if self.prefetch == 1 {
+            return Ok(None);
+        }
+        self.channel.basic_cancel(self.tag(), BasicCancelOptions::default()).await?;
+        self.attach(index, self.prefetch).await.map(Some)
+    }
 }
 
 /// Hands out deliveries and acknowledges what was settled, until a stop: then only the latter, until nothing is left.
@@ -160,14 +217,20 @@ async fn consume(
     loop {
         tokio::select! {
             ack = acks.recv() => match ack {
-                Some(Ack { queue, tag }) => acknowledge(&session.channels[queue], tag)?,
+                Some(Ack { queue, tag }) => session.acknowledge(queue, tag).await?,
                 // The last receipt is settled, and no more are handed out.
                 None => return Ok(()),
             },
-            Some((index, delivery)) = session.incoming.next(), if !handles.is_empty() => {
-                let subscription = &subscriptions[index];
-                let cancelled = || SessionError::Cancelled(subscription.queue.to_string());
-                hand_over(subscription, &handles[index], delivery.ok_or_else(cancelled)??);
+            Some(event) = session.events.next(), if !handles.is_empty() => {
+                let (index, number, delivery) = event;
+                let consumer = &mut session.consumers[index];
+                match delivery {
+                    Some(delivery) => hand_over(&subscriptions[index], consumer, &handles[index], delivery?),
+                    None if number == consumer.number => {
+                        return Err(SessionError::Cancelled(subscriptions[index].queue.to_string()));
+                    }
+                    None => {}
+                }
             }
             () = link.lifecycle.stopping(), if !handles.is_empty() => {
                 subscriptions.clear();
@@ -180,20 +243,39 @@ async fn consume(
     }
 }
 
-fn hand_over(subscription: &Subscription, session: &Arc<dyn Settle>, mut delivery: lapin::message::Delivery) {
+impl Session {
+    async fn acknowledge(&mut self, queue: usize, tag: u64) -> Result<(), SessionError> {
+        let consumer = &mut self.consumers[queue];
+        // The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
+        consumer.channel.basic_ack(tag, BasicAckOptions::default()).now_or_never().unwrap_or(Ok(()))?;
+        self.events.extend(consumer.settled(queue).await?);
+        Ok(())
+    }
+}
+
+fn hand_over(
+    subscription: &Subscription,
+    consumer: &mut Consumer,
+    session: &Arc<dyn Settle>,
+    mut delivery: lapin::message::Delivery,
+) {
+    if consumer.probation.is_some() {
+        consumer.probation = Some(delivery.redelivered);
+    }
     let delivery = Delivery {
         redelivered: delivery.redelivered,
         receipt: Receipt::new(Arc::clone(session), delivery.delivery_tag),
         message: wire::message(&mut delivery),
     };
-    if subscription.deliveries.try_send(delivery).is_err() {
-        tracing::debug!(queue = %subscription.queue, "not handed over: the process stops; the broker delivers it again");
+    if let Err(refused) = subscription.deliveries.try_send(delivery) {
+        let queue = &subscription.queue;
+        match refused {
+            TrySendError::Closed(_) => tracing::debug!(%queue, "not handed over: the process stops"),
+            TrySendError::Full(_) => {
+                tracing::error!(%queue, "not handed over: more than the prefetch; this is a bug");
+            }
+        }
     }
-}
-
-/// The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
-fn acknowledge(channel: &Channel, tag: u64) -> Result<(), SessionError> {
-    Ok(channel.basic_ack(tag, BasicAckOptions::default()).now_or_never().unwrap_or(Ok(()))?)
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -59,7 +59,7 @@ pub(super) enum SessionError {
     #[error(transparent)]
     Lapin(#[from] lapin::Error),
     /// The session could not be opened in time.
-    #[error("not ready within {}", humantime::format_duration(OPEN_TIMEOUT))]
+    #[error("it does not answer in time")]
     OpenTimeout,
     /// The broker ended the consumer, most often because its queue was deleted.
     #[error("the broker cancelled the consumer of {0}")]
@@ -151,11 +151,18 @@ impl Link {
         &self.url
     }
 
-    /// Bounds the opening of a session.
+    /// Bounds the opening of a session: by its own timeout, by what is left of `connect_timeout`, and by the end.
     pub(super) async fn open<T>(
+        &self,
         opening: impl Future<Output = Result<T, SessionError>>,
     ) -> Result<T, SessionError> {
-        tokio::time::timeout(OPEN_TIMEOUT, opening).await.unwrap_or(Err(SessionError::OpenTimeout))
+        let first = !self.connected_once.load(Ordering::Relaxed);
+        let left = self.connect_timeout.saturating_sub(self.started.elapsed());
+        let timeout = if first { OPEN_TIMEOUT.min(left) } else { OPEN_TIMEOUT };
+        tokio::select! {
+            opened = tokio::time::timeout(timeout, opening) => opened.unwrap_or(Err(SessionError::OpenTimeout)),
+            () = self.closing.cancelled() => Err(SessionError::Lost),
+        }
     }
 
     /// Notes that a role is ready.

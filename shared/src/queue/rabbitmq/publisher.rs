@@ -26,6 +26,12 @@ use crate::{
 /// The name of the role on health pages and in logs.
 const ROLE: &str = "publisher";
 
+/// What health pages and senders are told of a broker that is connected.
+const CONNECTED: &str = "connected";
+
+/// What they are told of one that is connected and does not read.
+const BLOCKED: &str = "blocked by the broker: it is short of memory or disk";
+
 /// The most unconfirmed publishes. lapin scans all of them at each `multiple` confirm.
 const MAX_IN_FLIGHT: usize = 512;
 
@@ -55,27 +61,35 @@ impl Publisher {
     pub(super) fn start(link: &Arc<Link>) -> Self {
         let (jobs, receiver) = mpsc::channel(MAX_WAITING);
         link.note(ROLE, false, "connecting".to_owned());
-        link.tasks.spawn(run(Arc::clone(link), receiver));
+        link.lifecycle.spawn(ROLE, link.tasks.track_future(run(Arc::clone(link), receiver)));
         Self { jobs, link: Arc::clone(link) }
     }
 
-    /// Returns when the message is confirmed: at `destination`, or where its own route leads.
+    /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting after `queue.publish_timeout`.
+    ///
+    /// Only the waiting is given up: a confirm that was dropped would stay in lapin for ever. What the broker has not seen
+    /// by then is not sent any more.
+    pub(super) async fn publish_in_time(&self, message: Message) -> Result<(), PublishError> {
+        let deadline = self.link.publish_timeout;
+        let published = tokio::time::timeout(deadline, self.publish(message, Destination::Back)).await;
+        published.unwrap_or(Err(PublishError::Timeout(deadline)))
+    }
+
+    /// Returns when the message is confirmed at `destination`, or surely never will be.
     pub(super) async fn publish(
         &self,
         message: Message,
-        destination: Option<Destination>,
+        destination: Destination,
     ) -> Result<(), PublishError> {
-        let topology = &self.link.topology;
-        let exchange =
-            destination.map_or_else(|| topology.exchange(), |destination| topology.destination(destination));
+        let exchange = self.link.topology.destination(destination);
         let (done, confirmed) = oneshot::channel();
-        let stopped = || PublishError::Unavailable("the process stops".to_owned());
-        // Only the waiting is given up at the deadline: a confirm that was dropped would stay in lapin for ever.
-        let waited = tokio::time::timeout(self.link.publish_timeout, async {
-            self.jobs.send(Job { exchange, message, done }).await.map_err(|_| stopped())?;
-            confirmed.await.unwrap_or_else(|_| Err(stopped()))
-        });
-        waited.await.unwrap_or(Err(PublishError::Timeout(self.link.publish_timeout)))
+        let ended = || {
+            let stops = self.link.closing.is_cancelled();
+            let why = if stops { "the process stops" } else { "the connection was lost before the confirm" };
+            PublishError::Unavailable(why.to_owned())
+        };
+        self.jobs.send(Job { exchange, message, done }).await.map_err(|_| ended())?;
+        confirmed.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 
@@ -101,8 +115,8 @@ fn pool(link: &Link) -> Result<Pool, Box<dyn std::error::Error>> {
 }
 
 async fn session(link: &Link, pool: &Pool, jobs: &mut mpsc::Receiver<Job>) -> Result<(), SessionError> {
-    let (connection, channel) = Link::open(open(link, pool)).await?;
-    link.ready(ROLE, "connected".to_owned());
+    let (connection, channel) = link.open(open(link, pool)).await?;
+    link.ready(ROLE, CONNECTED.to_owned());
     let ended = publish_all(link, &connection, &channel, jobs).await;
     // Taken out of the pool: after an error it is not used again, and at the end it is closed.
     let connection = Object::take(connection);
@@ -141,6 +155,10 @@ async fn publish_all(
             job = jobs.recv(), if in_flight.len() < MAX_IN_FLIGHT => match job {
                 // Whoever gave up waiting may repeat the message; sending this one too would make two of it.
                 Some(job) if job.done.is_closed() => {}
+                // lapin would keep the frames until the broker reads again, long after anybody waits for them.
+                Some(job) if connection.status().blocked() => {
+                    job.done.send(Err(PublishError::Unavailable(BLOCKED.to_owned()))).ok();
+                }
                 Some(job) => in_flight.push(publish(channel.clone(), job)),
                 None if in_flight.is_empty() => return Ok(()),
                 None => {
@@ -170,9 +188,12 @@ fn note_blocked(link: &Link, connection: &Object, blocked: &mut bool) {
     let now = connection.status().blocked();
     if now != *blocked {
         *blocked = now;
-        let detail = if now { "blocked by the broker: it is short of memory or disk" } else { "connected" };
-        tracing::warn!(role = ROLE, "{detail}");
-        link.note(ROLE, !now, detail.to_owned());
+        if now {
+            tracing::warn!(role = ROLE, "{BLOCKED}");
+        } else {
+            tracing::info!(role = ROLE, "the broker takes messages again");
+        }
+        link.note(ROLE, !now, if now { BLOCKED } else { CONNECTED }.to_owned());
     }
 }
 

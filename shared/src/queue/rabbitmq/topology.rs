@@ -41,9 +41,10 @@ impl Topology {
         format!("{}.{name}", self.prefix).into()
     }
 
-    /// The exchange that a moved message is published to; it keeps its routing key.
+    /// The exchange that a message is published to; its routing key is always its own.
     pub(super) fn destination(&self, destination: Destination) -> ShortString {
         match destination {
+            Destination::Back => self.exchange(),
             Destination::Retry(delay) => self.rung(delay).into(),
             Destination::Dead => self.queue(&QueueName::Dead),
         }
@@ -170,6 +171,25 @@ fn text(value: &str) -> AMQPValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_queue_keeps_what_it_was_given() {
+        let topology = Topology::new("sms", &[], &[Duration::from_secs(5)]);
+        let has = |table: &FieldTable, name: &str, value: AMQPValue| {
+            assert_eq!(table.inner().get(name), Some(&value), "{name}");
+        };
+        let (work, rung) = (topology.work_arguments(), topology.rung_arguments(Duration::from_secs(5)));
+        for table in [&work, &rung] {
+            has(table, "x-queue-type", text("quorum"));
+            has(table, "x-dead-letter-strategy", text("at-least-once"));
+            has(table, "x-overflow", text("reject-publish"));
+        }
+        has(&work, "x-dead-letter-exchange", text("sms.dead"));
+        has(&work, "x-delivery-limit", AMQPValue::LongLongInt(20));
+        has(&rung, "x-dead-letter-exchange", text("sms"));
+        has(&rung, "x-message-ttl", AMQPValue::LongLongInt(5000));
+        assert_eq!(rung.inner().get("x-dead-letter-routing-key"), None);
+    }
 
     #[test]
     fn names_are_those_of_the_design() {

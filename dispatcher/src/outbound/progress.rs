@@ -1,0 +1,112 @@
+//! How far a message is, over all its attempts: what is sent, what is refused for good, what is to be tried again.
+//!
+//! It travels in headers. A part is named there by the place of its identity and its number, never by the identity: 200
+//! long ones would not fit into a frame.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use shared::{
+    config::backends::OnUnknown,
+    message::{Identity, OutgoingMessage},
+    queue::{Disposition, Headers, Message, header},
+};
+
+use crate::engines::{Part, SendError};
+
+/// The header that holds the parts that were refused for good, with the class of each: a JSON object.
+pub(super) const FAILED: &str = "failed";
+
+/// The header that holds the reason of the last of them, with the beginning of what the provider said.
+pub(super) const FAILED_REASON: &str = "failed-reason";
+
+/// How far a message is.
+pub(super) struct Progress<'m> {
+    identities: &'m [Identity],
+    sent: Vec<String>,
+    failed: BTreeMap<String, String>,
+    failed_reason: String,
+    /// The class and reason of what is to be tried again.
+    retry: Option<(&'static str, String)>,
+}
+
+impl<'m> Progress<'m> {
+    /// Where earlier attempts have left off.
+    pub(super) fn of(queued: &Message, message: &'m OutgoingMessage) -> Self {
+        fn read<T: serde::de::DeserializeOwned + Default>(queued: &Message, name: &str) -> T {
+            queued.headers.get(name).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        }
+        Self {
+            identities: &message.identities,
+            sent: read(queued, header::SENT),
+            failed: read(queued, FAILED),
+            failed_reason: queued.headers.get(FAILED_REASON).cloned().unwrap_or_default(),
+            retry: None,
+        }
+    }
+
+    /// What names each (identity, part) pair: `3/1` is the first part for the fourth identity.
+    fn keys(&self, part: &Part) -> Vec<String> {
+        let place = |identity: &Identity| self.identities.iter().position(|known| known == identity);
+        let key = |identity| format!("{}/{}", place(identity).unwrap_or(usize::MAX), part.number);
+        part.identities.iter().map(key).collect()
+    }
+
+    /// True when the part needs nothing more: sent, or refused for good.
+    pub(super) fn has(&self, part: &Part) -> bool {
+        self.keys(part).iter().all(|key| self.sent.contains(key) || self.failed.contains_key(key))
+    }
+
+    /// Notes that a part is sent.
+    pub(super) fn sent(&mut self, part: &Part) {
+        self.sent.extend(self.keys(part));
+    }
+
+    /// Notes that a part is not sent.
+    pub(super) fn fail(&mut self, part: &Part, error: &SendError, on_unknown: OnUnknown) {
+        let again = match error {
+            SendError::NotSent { .. } | SendError::Unavailable { .. } => true,
+            SendError::Unknown { .. } => on_unknown == OnUnknown::Resend,
+            SendError::Rejected { .. } => false,
+        };
+        if again {
+            self.retry = Some((error.class(), error.told()));
+        } else {
+            self.failed.extend(self.keys(part).into_iter().map(|key| (key, error.class().to_owned())));
+            self.failed_reason = error.told();
+        }
+    }
+
+    /// True when the last failure was of this class and is to be tried again.
+    pub(super) fn waits_for(&self, class: &str) -> bool {
+        self.retry.as_ref().is_some_and(|(known, _)| *known == class)
+    }
+
+    /// How far it is, for the next attempt.
+    pub(super) fn headers(&self) -> Headers {
+        let mut headers = Headers::new();
+        if !self.sent.is_empty() {
+            headers.insert(header::SENT.to_owned(), json!(self.sent).to_string());
+        }
+        if !self.failed.is_empty() {
+            headers.insert(FAILED.to_owned(), json!(self.failed).to_string());
+            headers.insert(FAILED_REASON.to_owned(), self.failed_reason.clone());
+        }
+        headers
+    }
+
+    /// What becomes of the message when all parts were gone through.
+    pub(super) fn disposition(mut self) -> Disposition {
+        let headers = self.headers();
+        if let Some((class, reason)) = self.retry.take() {
+            return Disposition::Retry { class, reason, headers };
+        }
+        if self.failed.is_empty() {
+            return Disposition::Done;
+        }
+        let unknown = self.failed.values().any(|class| class == "unknown");
+        // What may have been sent is what a person has to judge.
+        let class = if unknown { "unknown" } else { "rejected" };
+        Disposition::DeadLetter { class, reason: self.failed_reason, headers }
+    }
+}
