@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::{Result, anyhow, ensure};
 use integration_tests::{
-    Broker, Provider, eventually,
+    Broker, Provider, Service,
+    client::client,
+    eventually,
     provider::Answer,
     stack::{DEADLINE, Shape, Stack},
 };
@@ -71,6 +73,62 @@ async fn a_dispatcher_that_is_killed_leaves_its_messages_to_the_next() -> Result
         stack.expect_sent("b", &number.to_string(), &["hello"]).await?;
     }
     stack.finish().await
+}
+
+/// A configuration of `ingress` on a broker that is not there, or says nothing.
+fn without_broker(address: &str, connect_timeout: &str) -> String {
+    format!(
+        "{CONFIG}[queue]\nurl = 'amqp://{address}/%2f'\nconnect_timeout = '{connect_timeout}'\npublish_timeout = '300ms'\n\
+         [ingress]\nlisten = '127.0.0.1:0'\nadmin_listen = '127.0.0.1:0'\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn until_the_broker_is_there_messages_are_refused_and_a_stop_is_clean() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, without_broker("127.0.0.1:1", "10m"))?;
+    let mut ingress = Service::start("ingress", &[], &file, &[]).await?;
+    let client = client()?;
+    let form = [("identity", "1"), ("text", "echo hello")];
+    let answer = client.post(ingress.ingress_url("/backends/b/")?).form(&form).send().await?;
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str()?), (503, "5"));
+
+    assert_eq!(client.get(ingress.admin_url("/health/live")).send().await?.status(), 200);
+    let ready = client.get(ingress.admin_url("/health/ready")).send().await?;
+    assert_eq!(ready.status(), 503);
+    let ready: serde_json::Value = ready.json().await?;
+    assert_eq!(ready["status"], "unavailable");
+    assert_eq!(
+        (&ready["checks"][0]["name"], &ready["checks"][0]["ok"]),
+        (&"publisher".into(), &false.into())
+    );
+    ingress.terminate()?;
+    assert_eq!(ingress.wait_exit(DEADLINE).await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_says_nothing_is_given_up_in_time() -> Result<()> {
+    // The system accepts for a listener that nobody asks.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, without_broker(&silent.local_addr()?.to_string(), "1s"))?;
+    let mut ingress = Service::start("ingress", &[], &file, &[]).await?;
+    assert_eq!(ingress.wait_exit(Duration::from_secs(10)).await?, 69);
+    let told = ingress.stderr().into_iter().filter(|line| line.starts_with("ingress: ")).collect::<Vec<_>>();
+    let [line] = &told[..] else { return Err(anyhow!("{told:?}")) };
+    assert!(
+        line.contains("cannot be reached for 1s: it does not answer in time; start it, or correct queue.url"),
+        "{line}"
+    );
+
+    std::fs::write(&file, without_broker(&silent.local_addr()?.to_string(), "10m"))?;
+    let mut ingress = Service::start("ingress", &[], &file, &[]).await?;
+    ingress.terminate()?;
+    assert_eq!(ingress.wait_exit(Duration::from_secs(10)).await?, 0);
+    Ok(())
 }
 
 /// The `http` backend `p` at `provider`.

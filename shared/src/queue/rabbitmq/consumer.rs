@@ -144,9 +144,7 @@ async fn session(
     };
     link.ready(ROLE, format!("attached to {}", count(subscriptions.len(), "queue")));
     let ended = consume(link, publisher, subscriptions, &mut session).await;
-    if ended.is_ok() {
-        session.connection.close(200, "bye".into()).await?;
-    }
+    Link::close_connection(&session.connection).await;
     ended
 }
 
@@ -179,6 +177,11 @@ impl Consumer {
         // The end of a stream is an event too: the broker cancelled the consumer.
         let end = stream::once(std::future::ready((index, number, None)));
         Ok(consumer.map(move |delivery| (index, number, Some(delivery))).chain(end).boxed())
+    }
+
+    /// The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
+    fn acknowledge(&self, tag: u64) -> lapin::Result<()> {
+        self.channel.basic_ack(tag, BasicAckOptions::default()).now_or_never().unwrap_or(Ok(()))
     }
 
     fn tag(&self) -> ShortString {
@@ -216,10 +219,14 @@ async fn consume(
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
-            ack = acks.recv() => match ack {
-                Some(Ack { queue, tag }) => session.acknowledge(queue, tag).await?,
+            ack = acks.recv() => {
                 // The last receipt is settled, and no more are handed out.
-                None => return Ok(()),
+                let Some(Ack { queue, tag }) = ack else { return Ok(()) };
+                let consumer = &mut session.consumers[queue];
+                consumer.acknowledge(tag)?;
+                if !handles.is_empty() {
+                    session.events.extend(consumer.settled(queue).await?);
+                }
             },
             Some(event) = session.events.next(), if !handles.is_empty() => {
                 let (index, number, delivery) = event;
@@ -240,16 +247,6 @@ async fn consume(
                 return Err(SessionError::Lost);
             },
         }
-    }
-}
-
-impl Session {
-    async fn acknowledge(&mut self, queue: usize, tag: u64) -> Result<(), SessionError> {
-        let consumer = &mut self.consumers[queue];
-        // The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
-        consumer.channel.basic_ack(tag, BasicAckOptions::default()).now_or_never().unwrap_or(Ok(()))?;
-        self.events.extend(consumer.settled(queue).await?);
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use lapin::{ConnectionProperties, ErrorKind, types::LongString};
+use lapin::{Connection, ConnectionProperties, ErrorKind, types::LongString};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +27,9 @@ const HEARTBEAT_SECONDS: &str = "10";
 
 /// How long a connection, its channels and the topology may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause after the first failure; it doubles with each.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -162,6 +165,14 @@ impl Link {
         tokio::select! {
             opened = tokio::time::timeout(timeout, opening) => opened.unwrap_or(Err(SessionError::OpenTimeout)),
             () = self.closing.cancelled() => Err(SessionError::Lost),
+        }
+    }
+
+    /// Closes what may be dead already. After an error too: what is not acknowledged goes back only with the connection.
+    pub(super) async fn close_connection(connection: &Connection) {
+        let closing = connection.close(200, "bye".into());
+        if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIMEOUT, closing).await {
+            tracing::debug!(error = %Chain(&error), "the connection was closed already");
         }
     }
 

@@ -118,11 +118,8 @@ async fn session(link: &Link, pool: &Pool, jobs: &mut mpsc::Receiver<Job>) -> Re
     let (connection, channel) = link.open(open(link, pool)).await?;
     link.ready(ROLE, CONNECTED.to_owned());
     let ended = publish_all(link, &connection, &channel, jobs).await;
-    // Taken out of the pool: after an error it is not used again, and at the end it is closed.
-    let connection = Object::take(connection);
-    if ended.is_ok() {
-        connection.close(200, "bye".into()).await?;
-    }
+    // Taken out of the pool: it is not used again.
+    Link::close_connection(&Object::take(connection)).await;
     ended
 }
 
