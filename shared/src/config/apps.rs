@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::{
     problem::Origin,
-    reader::{Section, explain_regex, one_of},
+    reader::{Entry, Read, Section, explain_regex, one_of},
 };
 use crate::{keyword::Keyword, template::Template};
 
@@ -71,13 +71,11 @@ pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<App> {
 }
 
 fn read_one(mut section: Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> Option<App> {
-    let Some(kind) = section.required_with("app", |entry| one_of(&entry, &KINDS)) else {
-        // The other keys cannot be judged without knowing the app.
-        return None;
-    };
+    // The other keys cannot be judged without knowing the app.
+    let (kind, name) = section.required_with("app", |entry| Some((one_of(&entry, &KINDS)?, entry)))?;
     let app = match kind {
         Kind::Echo => Keyword::new("echo").ok().map(|keyword| {
-            note_keyword(&section, ("app", section.origin().clone()), &keyword, earlier);
+            note_keyword(&name, section.origin(), &keyword, earlier);
             App::Echo(keyword)
         }),
         Kind::Ping => Some(App::Ping),
@@ -93,48 +91,46 @@ fn read_one(mut section: Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> O
 }
 
 fn read_keyword(section: &mut Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> Option<App> {
-    let origin = section.origin_of("keyword");
-    let written: Option<String> = section.required("keyword");
+    let app = section.origin().clone();
+    let keyword = section.required_with("keyword", |entry| {
+        let keyword = compile_keyword(&entry)?;
+        note_keyword(&entry, &app, &keyword, earlier);
+        Some(keyword)
+    });
     let help = read_reply(section, "help", &[]);
     section.wants("reply");
     let reply = read_reply(section, "reply", &[]);
-    let problem = |message: String| section.problem_at(&origin, "keyword", message);
-    let keyword = match Keyword::new(written?.as_str()) {
+    Some(App::Keyword { keyword: keyword?, help, reply: reply? })
+}
+
+fn compile_keyword(entry: &Entry<'_>) -> Option<Keyword> {
+    let written = String::read(entry.clone())?;
+    let keyword = match Keyword::new(&written) {
         Ok(keyword) => keyword,
-        Err(error) => {
-            problem(explain_regex(&error));
-            return None;
-        }
+        Err(error) => return entry.problem(explain_regex(&error)),
     };
     for word in keyword.words() {
         if word.is_empty() {
-            problem(
-                "a keyword, or one of its alternatives, is empty and would match every message".to_owned(),
-            );
+            entry.note("a keyword, or one of its alternatives, is empty and would match every message");
         } else if word.trim() != word || keyword.rest(word).is_none() {
-            problem(format!("`{word}` can never match: a message's text has no space around it"));
+            let shown = entry.shown(word);
+            entry.problem::<()>(format!("{shown} can never match: a message's text has no space around it"));
         }
     }
-    note_keyword(section, ("keyword", origin), &keyword, earlier);
-    Some(App::Keyword { keyword, help, reply: reply? })
+    Some(keyword)
 }
 
-/// Notes each word of `keyword` that an earlier app claims, alone and followed by anything.
-fn note_keyword(
-    section: &Section<'_>,
-    (key, origin): (&str, Origin),
-    keyword: &Keyword,
-    earlier: &mut Vec<(Keyword, Origin)>,
-) {
+/// Notes each word of the keyword at `entry` that an earlier app claims, alone and followed by anything.
+fn note_keyword(entry: &Entry<'_>, app: &Origin, keyword: &Keyword, earlier: &mut Vec<(Keyword, Origin)>) {
     for word in keyword.words().into_iter().filter(|word| !word.is_empty()) {
         let claims =
             |other: &Keyword| other.rest(word).is_some() && other.rest(&format!("{word} x")).is_some();
-        if let Some((other, place)) = earlier.iter().find(|(other, _)| claims(other)) {
-            let message = format!("`{word}` can never match: the app at {place} claims `{other}` before it");
-            section.problem_at(&origin, key, message);
+        if let Some((_, place)) = earlier.iter().find(|(other, _)| claims(other)) {
+            let shown = entry.shown(word);
+            entry.note(format!("{shown} can never match: the app at {place} claims it before"));
         }
     }
-    earlier.push((keyword.clone(), section.origin().clone()));
+    earlier.push((keyword.clone(), app.clone()));
 }
 
 fn read_pattern(section: &mut Section<'_>) -> Option<App> {

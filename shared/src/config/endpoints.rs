@@ -1,6 +1,6 @@
 //! `[[endpoints]]`: the paths that providers post to. One variant a form; its keys are read here, by both services.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use regex::Regex;
 
@@ -110,7 +110,7 @@ fn read_one(
     public: bool,
     taken: &mut BTreeMap<String, Origin>,
 ) -> Option<Endpoint> {
-    let backend = read_backend(&mut section, backends);
+    let backend = section.required_with("backend", |entry| read_backend(&entry, backends));
     let paths = read_paths(&mut section, backend.as_ref(), taken);
     section.optional_with("form", |entry| one_of(&entry, &FORMS));
     if public && !section.has("auth") {
@@ -131,22 +131,17 @@ fn read_one(
     Some(Endpoint { paths, backend: backend?, auth, form, fields, allow_blank, charset })
 }
 
-fn read_backend(
-    section: &mut Section<'_>,
-    backends: &BTreeMap<BackendName, Option<Backend>>,
-) -> Option<BackendName> {
-    let origin = section.origin_of("backend");
-    let name: String = section.required("backend")?;
-    match name.parse::<BackendName>() {
-        Ok(backend) if backends.contains_key(&backend) => Some(backend),
-        _ => {
-            let near = backends::near(&name, backends);
-            let message =
-                format!("there is no backend `{name}`{near}; write [backends.{name}] with its engine");
-            section.problem_at(&origin, "backend", message);
-            None
-        }
-    }
+fn read_backend(entry: &Entry<'_>, backends: &BTreeMap<BackendName, Option<Backend>>) -> Option<BackendName> {
+    let name = String::read(entry.clone())?;
+    let known = name.parse().ok().filter(|name| backends.contains_key(name));
+    known.or_else(|| {
+        let near = backends::near(&name, backends);
+        entry.problem(if entry.is_hidden() {
+            format!("this value is the name of no backend{near}")
+        } else {
+            format!("there is no backend `{name}`{near}; write [backends.{name}] with its engine")
+        })
+    })
 }
 
 fn read_paths(
@@ -154,30 +149,40 @@ fn read_paths(
     backend: Option<&BackendName>,
     taken: &mut BTreeMap<String, Origin>,
 ) -> Vec<String> {
-    let origin = section.origin_of("path");
-    let written: Option<String> = section.optional("path");
+    let by_backend = !section.has("path");
+    let written = section.optional_with("path", |entry| Some((read_path(&entry)?, entry)));
     let paths = match (&written, backend) {
-        (Some(path), _) => vec![path.trim_end_matches('/').to_owned()],
-        (None, Some(backend)) => vec![format!("/backends/{backend}"), format!("/backend/{backend}")],
-        (None, None) => Vec::new(),
+        (Some((path, _)), _) => vec![path.clone()],
+        (None, Some(backend)) if by_backend => {
+            vec![format!("/backends/{backend}"), format!("/backend/{backend}")]
+        }
+        (None, _) => Vec::new(),
     };
-    if written.as_ref().is_some_and(|path| !is_path(path)) {
-        section.problem_at(&origin, "path", "a path starts with `/` and has no space, `?` or `#`");
+    // Both paths of a backend are taken together, which is one problem.
+    if let Some((path, earlier)) = paths.iter().find_map(|path| Some((path, taken.get(path)?))) {
+        let hidden = written.as_ref().is_some_and(|(_, entry)| entry.is_hidden());
+        let shown = if hidden { "in this value".to_owned() } else { format!("`{path}/`") };
+        let message =
+            format!("the path {shown} is taken by the endpoint at {earlier}; one path has one endpoint");
+        match &written {
+            Some((_, entry)) => entry.note(message),
+            None => section.problem_here(message),
+        }
     }
     for path in &paths {
-        if let Some(earlier) = taken.get(path) {
-            let message = format!(
-                "the path `{path}/` is taken by the endpoint at {earlier}; one path has one endpoint"
-            );
-            section.problem_at(&origin, "path", message);
-        }
-        taken.entry(path.clone()).or_insert_with(|| origin.clone());
+        taken.entry(path.clone()).or_insert_with(|| section.origin().clone());
     }
     paths
 }
 
-fn is_path(path: &str) -> bool {
-    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#')
+/// The path without its last slash.
+fn read_path(entry: &Entry<'_>) -> Option<String> {
+    let path = String::read(entry.clone())?;
+    let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+    if !path.starts_with('/') || !path.bytes().all(allowed) || path.contains("//") {
+        return entry.problem("a path starts with `/` and has no space, `?`, `#` or `//`");
+    }
+    Some(path.strip_suffix('/').unwrap_or(&path).to_owned())
 }
 
 fn read_methods(entry: Entry<'_>) -> Option<Vec<HttpMethod>> {
@@ -219,12 +224,12 @@ fn read_fields(section: &mut Section<'_>, allow_blank: bool) -> Vec<Field> {
     }
     let parameter_of =
         |name: &str| params.iter().find(|(from, _)| from == name).map_or(name, |(_, to)| to).to_owned();
-    let mut used = BTreeSet::new();
+    let mut used = BTreeMap::new();
     let mut fields = Vec::new();
     for name in names {
         let parameter = parameter_of(&name);
-        if !used.insert(parameter.clone()) {
-            let message = format!("the parameter `{parameter}` is read for two fields");
+        if let Some(other) = used.insert(parameter.clone(), name.clone()) {
+            let message = format!("`{other}` and `{name}` are read from the same parameter");
             section.problem_at(&params_origin, "params", message);
         }
         let rule = rules.as_mut().and_then(|rules| rules.named(&name)).and_then(Section::read);
@@ -301,7 +306,8 @@ impl Read for Charset {
         };
         let known = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
         known.map(Self).or_else(|| {
-            entry.problem(format!("`{label}` is no charset; write utf-8, iso-8859-1, utf-16be ..."))
+            let shown = entry.shown(label);
+            entry.problem(format!("{shown} is no charset; write utf-8, iso-8859-1, utf-16be ..."))
         })
     }
 }

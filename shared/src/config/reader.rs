@@ -1,6 +1,6 @@
 //! Reads a [`Node`] into typed values and notes every problem on the way: missing, unknown, of the wrong kind.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use secrecy::SecretString;
 
@@ -146,7 +146,11 @@ impl<'n> Section<'n> {
     pub(super) fn check_names(&self, origin: &Origin, key: &str, template: &Template, known: &[&str]) {
         for name in template.names().filter(|name| !known.contains(name)) {
             let near = suggestion(name, known.iter().copied());
-            self.problem_at(origin, key, format!("`{{{name}}}` is not known here{near}"));
+            let shown = match origin {
+                Origin::File { .. } => format!("`{{{name}}}`"),
+                Origin::Environment(_) => "a name in this value".to_owned(),
+            };
+            self.problem_at(origin, key, format!("{shown} is not known here{near}"));
         }
     }
 
@@ -185,9 +189,24 @@ impl<'n> Section<'n> {
 
 impl Entry<'_> {
     /// Notes a problem with this value.
-    pub(super) fn problem<T>(&self, message: impl Into<String>) -> Option<T> {
+    pub(super) fn note(&self, message: impl Into<String>) {
         self.notes.add(&self.node.origin, self.key.clone(), message);
+    }
+
+    /// Notes a problem with this value, which then is none.
+    pub(super) fn problem<T>(&self, message: impl Into<String>) -> Option<T> {
+        self.note(message);
         None
+    }
+
+    /// `part` of this value as a problem may repeat it. What came from the environment or a file may be a secret.
+    pub(super) fn shown(&self, part: impl fmt::Display) -> String {
+        if self.is_hidden() { "this value".to_owned() } else { format!("`{part}`") }
+    }
+
+    /// True when the value, or a part of it, came from the environment or from a file of its own.
+    pub(super) fn is_hidden(&self) -> bool {
+        !self.node.inserted.is_empty() || matches!(self.node.origin, Origin::Environment(_))
     }
 
     /// The text of an environment variable, which is all that the environment has.
@@ -254,15 +273,10 @@ macro_rules! read_small_integers {
     ($($integer:ty),*) => {$(
         impl Read for $integer {
             fn read(entry: Entry<'_>) -> Option<Self> {
-                let Entry { key, node, notes } = entry;
-                let origin = node.origin.clone();
-                let integer = i64::read(Entry { key: key.clone(), node, notes })?;
-                if let Ok(small) = Self::try_from(integer) {
-                    return Some(small);
-                }
-                let (low, high) = (Self::MIN, Self::MAX);
-                notes.add(&origin, key, format!("{integer} is not between {low} and {high}"));
-                None
+                let integer = i64::read(entry.clone())?;
+                let (low, high, shown) = (Self::MIN, Self::MAX, entry.shown(integer));
+                let small = Self::try_from(integer).ok();
+                small.or_else(|| entry.problem(format!("{shown} is not between {low} and {high}")))
             }
         }
     )*};
@@ -282,16 +296,27 @@ impl Read for Duration {
 impl Read for Template {
     fn read(entry: Entry<'_>) -> Option<Self> {
         let Value::String(text) = &entry.node.value else { return entry.wanted("a string") };
-        // A secret may have braces, which are its own.
-        let mut template = String::new();
+        // A secret may have braces, which are its own; `written` is what stands around it.
+        let (mut template, mut written) = (String::new(), String::new());
         let mut at = 0;
         for range in &entry.node.inserted {
             template.push_str(&text[at..range.start]);
             template.push_str(&text[range.clone()].replace('{', "{{").replace('}', "}}"));
+            written.push_str(&text[at..range.start]);
             at = range.end;
         }
         template.push_str(&text[at..]);
-        Self::parse(&template).map_err(|error| entry.problem::<()>(error.to_string())).ok()
+        written.push_str(&text[at..]);
+        let names = |template: &Self| template.names().map(str::to_owned).collect::<Vec<_>>();
+        match (Self::parse(&template), Self::parse(&written)) {
+            (Ok(template), Ok(written)) if names(&template) == names(&written) => Some(template),
+            (_, Err(error)) if matches!(entry.node.origin, Origin::File { .. }) => {
+                entry.problem(error.to_string())
+            }
+            _ => {
+                entry.problem("its braces are no names; write `{{` for a brace, and no `${..}` within a name")
+            }
+        }
     }
 }
 
@@ -342,5 +367,5 @@ pub(super) fn one_of<T: Copy>(entry: &Entry<'_>, words: &[(&str, T)]) -> Option<
         return Some(*meaning);
     }
     let near = suggestion(word, words.iter().map(|(known, _)| *known));
-    entry.problem(format!("`{word}` is not known{near}"))
+    entry.problem(format!("{} is not known{near}", entry.shown(word)))
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod environment;
+
 const MINIMAL: &str = "[queue]\nurl = 'embedded:x.db'\n[backends.b]\nengine = 'httptester'\n";
 
 fn parse(text: &str) -> Result<Config, Problems> {
@@ -79,7 +81,7 @@ fn wrong_kinds_are_told_without_the_value() {
         r#"g.toml:5: backends.b.timeout: a duration is wanted, such as "500ms", "5s", "30m" or "48h""#,
     );
     one_problem("timeout = '0s'", "g.toml:5: backends.b.timeout: more than zero is wanted");
-    one_problem("keep = 70000", "g.toml:5: backends.b.keep: 70000 is not between 0 and 65535");
+    one_problem("keep = 70000", "g.toml:5: backends.b.keep: `70000` is not between 0 and 65535");
     one_problem(
         "[ingress]\nlisten = 'localhost'",
         r#"g.toml:6: ingress.listen: an address with a port is wanted, such as "127.0.0.1:8000""#,
@@ -92,6 +94,25 @@ fn two_endpoints_on_one_path_are_refused() {
         "[[endpoints]]\nbackend = 'b'\n[[endpoints]]\nbackend = 'b'\npath = '/backend/b'\n",
         "g.toml:9: endpoints[1].path: the path `/backend/b/` is taken by the endpoint at g.toml:5; one path has one endpoint",
     );
+}
+
+#[test]
+fn two_endpoints_on_one_backends_paths_are_one_problem_at_the_second() {
+    one_problem(
+        "[[endpoints]]\nbackend = 'b'\n[[endpoints]]\nbackend = 'b'\n",
+        "g.toml:7: endpoints[1]: the path `/backends/b/` is taken by the endpoint at g.toml:5; one path has one endpoint",
+    );
+}
+
+#[test]
+fn a_path_that_no_request_can_have_is_refused() {
+    for path in ["a", "/a//", "//a", "/a b", "/a?b", "/a#b"] {
+        let told = problems(&format!("[[endpoints]]\nbackend = 'b'\npath = '{path}'\n"));
+        assert_eq!(
+            told,
+            ["g.toml:7: endpoints[0].path: a path starts with `/` and has no space, `?`, `#` or `//`"]
+        );
+    }
 }
 
 #[test]
@@ -141,7 +162,7 @@ fn fields_must_be_declared_before_they_are_renamed() {
     );
     one_problem(
         &format!("{endpoint}params = {{ identity = 'text' }}\n"),
-        "g.toml:7: endpoints[0].params: the parameter `text` is read for two fields",
+        "g.toml:7: endpoints[0].params: `identity` and `text` are read from the same parameter",
     );
     one_problem(
         &format!("{endpoint}fields = {{ n = {{ min_length = 3, max_length = 2 }} }}\n"),
@@ -154,11 +175,11 @@ fn a_keyword_that_an_earlier_app_claims_is_refused() {
     let apps = "[[apps]]\napp = 'keyword'\nkeyword = 'join|stop'\nreply = 'x'\n";
     one_problem(
         &format!("{apps}[[apps]]\napp = 'keyword'\nkeyword = 'register|JOIN'\nreply = 'y'\n"),
-        "g.toml:11: apps[1].keyword: `JOIN` can never match: the app at g.toml:5 claims `join|stop` before it",
+        "g.toml:11: apps[1].keyword: `JOIN` can never match: the app at g.toml:5 claims it before",
     );
     one_problem(
         "[[apps]]\napp = 'echo'\n[[apps]]\napp = 'echo'\n",
-        "g.toml:7: apps[1].app: `echo` can never match: the app at g.toml:5 claims `echo` before it",
+        "g.toml:8: apps[1].app: `echo` can never match: the app at g.toml:5 claims it before",
     );
     assert!(
         parse(&format!("{MINIMAL}{apps}[[apps]]\napp = 'keyword'\nkeyword = 'joinery'\nreply = 'y'\n"))

@@ -1,0 +1,68 @@
+//! What comes from the environment: it can set every kind of value, and a problem never repeats it.
+
+use super::*;
+
+/// The problems of `text`, in which `${PATH}` and `${SECRET}` are known, added to the minimal configuration.
+fn told(text: &str) -> Vec<String> {
+    let variables = [("PATH", "/root"), ("SECRET", "s3cret")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let parsed = Config::parse("g.toml", &format!("{MINIMAL}{text}"), &BTreeMap::from(variables));
+    let Err(problems) = parsed else { panic!("no problem in {text}") };
+    problems.0.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_a_reference_stands_for_is_never_told() {
+    let endpoint = "[[endpoints]]\nbackend = 'b'\n";
+    let wrong = [
+        ("on_unknown = '${SECRET}'\n", "this value is not known; known: dead-letter, resend"),
+        ("[[endpoints]]\nbackend = 'x${SECRET}'\n", "this value is the name of no backend; known: b"),
+        (&format!("{endpoint}charset = '${{SECRET}}'\n"), "this value is no charset"),
+        (
+            &format!("{endpoint}path = '${{PATH}}'\n{endpoint}path = '${{PATH}}'\n"),
+            "the path in this value is taken by the endpoint at g.toml:5",
+        ),
+        ("[[apps]]\napp = 'keyword'\nkeyword = ' ${SECRET}'\nreply = 'x'\n", "this value can never match"),
+        ("[[apps]]\napp = 'default'\nreply = '{x${SECRET}}'\n", "no `${..}` within a name"),
+        (
+            &format!("{endpoint}params = {{ identity = '${{SECRET}}', text = '${{SECRET}}' }}\n"),
+            "`identity` and `text` are read from the same parameter",
+        ),
+    ];
+    for (text, expected) in wrong {
+        let told = told(text);
+        assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+        assert!(!told[0].contains("s3cret") && !told[0].contains("/root"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_claimed_keyword_is_never_told_when_it_is_a_secret() {
+    let app = |keyword: &str| format!("[[apps]]\napp = 'keyword'\nkeyword = '{keyword}'\nreply = 'x'\n");
+    let told = told(&format!("{}{}", app("${SECRET}"), app("a|s3cret")));
+    assert_eq!(
+        told,
+        ["g.toml:11: apps[1].keyword: `s3cret` can never match: the app at g.toml:5 claims it before"]
+    );
+}
+
+/// The problems of the minimal configuration with `variable` set.
+fn overridden(variable: &str, value: &str) -> String {
+    let text = format!("{MINIMAL}[[apps]]\napp = 'default'\n");
+    let environment = BTreeMap::from([(variable.to_owned(), value.to_owned())]);
+    Config::parse("g.toml", &text, &environment).unwrap_err().to_string()
+}
+
+#[test]
+fn what_the_environment_sets_is_never_told() {
+    let wrong = [
+        ("GATEWAY__BACKENDS__B__ENGINE", "s3cret", "this value is not known"),
+        ("GATEWAY__BACKENDS__B__KEEP", "70000", "this value is not between 0 and 65535"),
+        ("GATEWAY__APPS__0__REPLY", "{s3cret}", "a name in this value is not known here"),
+        ("GATEWAY__APPS__0__REPLY", "{s3cret word}", "its braces are no names"),
+    ];
+    for (variable, value, expected) in wrong {
+        let told = overridden(variable, value);
+        assert!(told.contains(expected) && !told.contains("70000") && !told.contains("s3cret"), "{told}");
+    }
+}
