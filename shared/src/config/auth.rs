@@ -44,6 +44,7 @@ pub enum Credentials {
 
 /// Reads the `auth` of an endpoint.
 pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
+    let entry = entry.structured();
     if let Value::String(word) = &entry.node.value {
         return if word == "none" {
             Some(Auth::default())

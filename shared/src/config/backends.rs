@@ -232,7 +232,7 @@ fn read_content(section: &mut Section<'_>) -> Content {
     let query = read_parameters(section, "query").map(Content::Query);
     let form = read_parameters(section, "form").map(Content::Form);
     let json_origin = section.origin_of("json");
-    let json: Option<JsonTemplate> = section.optional("json");
+    let json = section.optional_with("json", |entry| JsonTemplate::read(entry.structured()));
     if let Some(json) = &json {
         json.visit(&mut |template| section.check_names(&json_origin, "json", template, &HTTP_NAMES));
     }

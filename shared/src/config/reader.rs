@@ -40,8 +40,9 @@ impl<'n> Section<'n> {
 
     /// Opens a table.
     pub(super) fn read(entry: Entry<'n>) -> Option<Self> {
+        let entry = entry.structured();
         let Value::Table(table) = entry.node.value else {
-            return entry.wanted("a table");
+            return entry.wanted_structure("a table", r#"{ key = "value" }"#);
         };
         let (path, origin) = (entry.key, entry.node.origin);
         Some(Self { path, origin, table, known: Vec::new(), notes: entry.notes })
@@ -168,14 +169,11 @@ impl<'n> Section<'n> {
 
     /// Opens each table of the array at `key`.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'n>> {
-        let Some(entries) = self.optional_entries(key) else {
-            return Vec::new();
-        };
-        entries.into_iter().filter_map(Section::read).collect()
-    }
-
-    fn optional_entries(&mut self, key: &'static str) -> Option<Vec<Entry<'n>>> {
-        self.entry(key).and_then(items)
+        let entries = self.entry(key).and_then(|entry| match &entry.node.value {
+            Value::Table(_) => entry.problem(format!("an array is wanted, not a table; write [[{key}]]")),
+            _ => items(entry),
+        });
+        entries.into_iter().flatten().filter_map(Section::read).collect()
     }
 
     /// Notes the keys that nobody took.
@@ -187,7 +185,12 @@ impl<'n> Section<'n> {
     }
 }
 
-impl Entry<'_> {
+impl<'n> Entry<'n> {
+    /// The same, where an array or a table is wanted: in the environment it is written as a text.
+    pub(super) fn structured(self) -> Self {
+        Self { node: self.node.structured(), ..self }
+    }
+
     /// Notes a problem with this value.
     pub(super) fn note(&self, message: impl Into<String>) {
         self.notes.add(&self.node.origin, self.key.clone(), message);
@@ -220,11 +223,20 @@ impl Entry<'_> {
     fn wanted<T>(&self, what: &str) -> Option<T> {
         self.problem(format!("{what} is wanted, not {}", self.node.value.kind()))
     }
+
+    /// Notes that `what` is wanted, which the environment gives as TOML.
+    fn wanted_structure<T>(&self, what: &str, example: &str) -> Option<T> {
+        match self.environment_text() {
+            Some(_) => self.problem(format!("{what} is wanted, written as TOML: {example}")),
+            None => self.wanted(what),
+        }
+    }
 }
 
 fn items(entry: Entry<'_>) -> Option<Vec<Entry<'_>>> {
+    let entry = entry.structured();
     let Value::Array(values) = entry.node.value else {
-        return entry.wanted("an array");
+        return entry.wanted_structure("an array", r#"["5s", "30s"]"#);
     };
     let (path, notes) = (entry.key, entry.notes);
     let item = |(place, node)| Entry { key: format!("{path}[{place}]"), node, notes };

@@ -89,6 +89,15 @@ fn wrong_kinds_are_told_without_the_value() {
 }
 
 #[test]
+fn single_brackets_are_told_with_the_double_ones() {
+    one_problem(
+        "[endpoints]\nbackend = 'b'\n",
+        "g.toml:5: endpoints: an array is wanted, not a table; write [[endpoints]]",
+    );
+    one_problem("[apps]\napp = 'echo'\n", "g.toml:5: apps: an array is wanted, not a table; write [[apps]]");
+}
+
+#[test]
 fn two_endpoints_on_one_path_are_refused() {
     one_problem(
         "[[endpoints]]\nbackend = 'b'\n[[endpoints]]\nbackend = 'b'\npath = '/backend/b'\n",

@@ -23,11 +23,25 @@ pub(super) struct Node {
     pub(super) origin: Origin,
     /// Where in a string a reference was replaced: what stands there is never read as anything but itself.
     pub(super) inserted: Vec<Range<usize>>,
+    /// What a text of the environment is as TOML, for where an array or a table is wanted.
+    pub(super) structure: Option<Box<Node>>,
 }
 
 impl Node {
     fn new(value: Value, origin: Origin) -> Self {
-        Self { value, origin, inserted: Vec::new() }
+        Self { value, origin, inserted: Vec::new(), structure: None }
+    }
+
+    /// The text of an environment variable. Whether it is a text is known only when it is read.
+    fn from_environment(text: &str, origin: &Origin) -> Self {
+        let structure = parse_structure(text, origin).map(|value| Self::new(value, origin.clone()));
+        let node = Self::new(Value::String(text.to_owned()), origin.clone());
+        Self { structure: structure.map(Box::new), ..node }
+    }
+
+    /// The array or table that a text of the environment is; else the value itself.
+    pub(super) fn structured(self) -> Self {
+        self.structure.map_or_else(|| Self { structure: None, ..self }, |structure| *structure)
     }
 }
 
@@ -75,7 +89,18 @@ fn parse(file: &str, text: &str, notes: &Notes) -> Node {
         notes.add(&origin, "", format!("not valid TOML: {}", error.message()));
     }
     let (span, table) = (table.span(), table.into_inner());
-    Node::new(Value::Table(convert_table(table, &lines, notes)), lines.origin(span.start))
+    let origin = |byte| lines.origin(byte);
+    Node::new(Value::Table(convert_table(table, &origin, notes)), origin(span.start))
+}
+
+/// The array or inline table that `text` is, if it is one.
+fn parse_structure(text: &str, origin: &Origin) -> Option<Value> {
+    let value = DeValue::parse(text.trim())
+        .ok()
+        .filter(|value| value.get_ref().is_array() || value.get_ref().is_table())?;
+    let notes = Notes::default();
+    let value = convert(value, origin, &|_| origin.clone(), &notes)?;
+    notes.into_result().ok().map(|()| value)
 }
 
 /// Finds the line of a byte.
@@ -99,40 +124,45 @@ impl Lines {
     }
 }
 
-fn convert_table(table: DeTable<'_>, lines: &Lines, notes: &Notes) -> Table {
+fn convert_table(table: DeTable<'_>, origin_at: &dyn Fn(usize) -> Origin, notes: &Notes) -> Table {
     let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
         // A table's own span is its header; for a value the line of its key is where people look.
-        let origin = lines.origin(key.span().start);
-        let node = Node::new(convert(value, &origin, lines, notes)?, origin);
+        let origin = origin_at(key.span().start);
+        let node = Node::new(convert(value, &origin, origin_at, notes)?, origin);
         Some((std::borrow::Cow::into_owned(key.into_inner()), node))
     };
     table.into_iter().filter_map(entry).collect()
 }
 
-fn convert(value: Spanned<DeValue<'_>>, origin: &Origin, lines: &Lines, notes: &Notes) -> Option<Value> {
+fn convert(
+    value: Spanned<DeValue<'_>>,
+    origin: &Origin,
+    origin_at: &dyn Fn(usize) -> Origin,
+    notes: &Notes,
+) -> Option<Value> {
     let span = value.span();
     Some(match value.into_inner() {
         DeValue::String(text) => Value::String(text.into_owned()),
         DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
             Ok(integer) => Value::Integer(integer),
             Err(_) => {
-                return refuse(notes, &lines.origin(span.start), "the integer does not fit 64 bits");
+                return refuse(notes, &origin_at(span.start), "the integer does not fit 64 bits");
             }
         },
         DeValue::Float(float) => match float.as_str().parse() {
             Ok(float) => Value::Float(float),
-            Err(_) => return refuse(notes, &lines.origin(span.start), "not a number"),
+            Err(_) => return refuse(notes, &origin_at(span.start), "not a number"),
         },
         DeValue::Boolean(boolean) => Value::Boolean(boolean),
         DeValue::Datetime(_) => return refuse(notes, origin, "no key takes a date; write a string"),
         DeValue::Array(items) => {
             let item = |item: Spanned<DeValue<'_>>| {
-                let origin = lines.origin(item.span().start);
-                Some(Node::new(convert(item, &origin, lines, notes)?, origin))
+                let origin = origin_at(item.span().start);
+                Some(Node::new(convert(item, &origin, origin_at, notes)?, origin))
             };
             Value::Array(items.into_iter().filter_map(item).collect())
         }
-        DeValue::Table(table) => Value::Table(convert_table(table, lines, notes)),
+        DeValue::Table(table) => Value::Table(convert_table(table, origin_at, notes)),
     })
 }
 
@@ -161,9 +191,12 @@ fn override_from(environment: &Environment, root: &mut Node, notes: &Notes) {
 
 fn put(node: &mut Node, keys: &[&str], value: &str, origin: &Origin) -> Result<(), String> {
     let Some((key, rest)) = keys.split_first() else {
-        *node = Node::new(Value::String(value.to_owned()), origin.clone());
+        *node = Node::from_environment(value, origin);
         return Ok(());
     };
+    if let Some(structure) = node.structure.take() {
+        *node = *structure;
+    }
     let empty = || Node::new(Value::Table(Table::new()), origin.clone());
     let child = match &mut node.value {
         Value::Table(table) => {
@@ -185,6 +218,10 @@ fn put(node: &mut Node, keys: &[&str], value: &str, origin: &Origin) -> Result<(
 }
 
 fn resolve(node: &mut Node, path: &str, environment: &Environment, notes: &Notes) {
+    if let Some(structure) = &mut node.structure {
+        // What is wrong with its references is noted for the text.
+        resolve(structure, path, environment, &Notes::default());
+    }
     match &mut node.value {
         Value::String(text) if text.contains("${") => {
             let (resolved, inserted, problems) = replace_references(text, environment);

@@ -66,3 +66,50 @@ fn what_the_environment_sets_is_never_told() {
         assert!(told.contains(expected) && !told.contains("70000") && !told.contains("s3cret"), "{told}");
     }
 }
+
+fn with(variables: &[(&str, &str)]) -> Result<Config, Problems> {
+    let text =
+        format!("{MINIMAL}[[endpoints]]\nbackend = 'b'\n[backends.h]\nengine = 'http'\nurl = 'http://h/'\n");
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::parse("g.toml", &text, &variables.collect())
+}
+
+#[test]
+fn arrays_and_tables_are_written_as_toml() {
+    let config = with(&[
+        ("GATEWAY__QUEUE__RETRY", r#"["5s", "30s"]"#),
+        ("GATEWAY__QUEUE__RETRY__1", "60s"),
+        ("GATEWAY__ENDPOINTS__0__AUTH", r#"{ basic = { user = "u", password = "${PASSWORD}" } }"#),
+        ("GATEWAY__BACKENDS__H__JSON", r#"{ to = "{identity} ${PASSWORD}" }"#),
+        ("GATEWAY__APPS", r#"[{ app = "pattern", pattern = "[0-9]", reply = "[1]" }]"#),
+        ("PASSWORD", "\"{x}\" }"),
+    ])
+    .unwrap();
+    assert_eq!(config.queue.retry, [5, 60].map(Duration::from_secs));
+    let auth::Credentials::Basic(basic) = &config.endpoints[0].auth.credentials else { panic!() };
+    assert_eq!(secrecy::ExposeSecret::expose_secret(&basic.password), "\"{x}\" }");
+    let App::Pattern { pattern, .. } = &config.apps[0] else { panic!() };
+    assert!(pattern.is_match("5"));
+}
+
+#[test]
+fn a_text_that_looks_like_an_array_is_a_text_where_one_is_wanted() {
+    let config = with(&[("GATEWAY__PROJECT_NAME", "[1, 2]")]).unwrap();
+    assert_eq!(config.project_name, "[1, 2]");
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_an_example() {
+    let told = |variable: &str, value: &str| with(&[(variable, value)]).unwrap_err().0[0].to_string();
+    for wrong in ["5s, 30s", "[5s]", "[1979-05-27]"] {
+        assert_eq!(
+            told("GATEWAY__QUEUE__RETRY", wrong),
+            r#"environment GATEWAY__QUEUE__RETRY: queue.retry: an array is wanted, written as TOML: ["5s", "30s"]"#
+        );
+    }
+    assert_eq!(
+        told("GATEWAY__ENDPOINTS__0__ANSWER", "status = 201"),
+        r#"environment GATEWAY__ENDPOINTS__0__ANSWER: endpoints[0].answer: a table is wanted, written as TOML: { key = "value" }"#
+    );
+    assert!(told("GATEWAY__QUEUE__RETRY", r#"["${NOWHERE}"]"#).contains("NOWHERE is not set"));
+}
