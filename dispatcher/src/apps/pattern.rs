@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-use regex::{Captures, Regex};
-use shared::template::Template;
+use regex::Captures;
+use shared::{config::apps::Pattern, template::Template};
 
 use super::{App, Claim, Context, Step};
 
 pub(super) struct Handler {
     name: String,
-    pattern: Regex,
+    pattern: Pattern,
     reply: Template,
 }
 
 impl Handler {
-    pub(super) fn new(pattern: Regex, reply: Template) -> Self {
+    pub(super) fn new(pattern: Pattern, reply: Template) -> Self {
         Self { name: format!("pattern {pattern}"), pattern, reply }
     }
 }
@@ -41,4 +41,19 @@ fn group<'t>(captures: &Captures<'t>, name: &str) -> Option<Cow<'t, str>> {
         return Some(captures.get(number).map_or(Cow::Borrowed(""), |group| Cow::Borrowed(group.as_str())));
     }
     captures.name(name).map(|group| Cow::Borrowed(group.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use shared::config::Config;
+
+    #[test]
+    fn the_name_has_the_pattern_as_it_was_written() {
+        let text =
+            "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'pattern'\npattern = 'a(b)'\nreply = '{1}'\n";
+        let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
+        assert_eq!(crate::apps::build(&config)[0].name(), "pattern a(b)");
+    }
 }

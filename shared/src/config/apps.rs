@@ -1,6 +1,8 @@
 //! `[[apps]]`: the apps of the router, in order. One variant an app; its keys are read here, by both services.
 
-use regex::{Regex, RegexBuilder};
+use std::fmt;
+
+use regex::{Captures, Regex, RegexBuilder};
 
 use super::{
     problem::Origin,
@@ -35,8 +37,8 @@ pub enum App {
     },
     /// Replies to texts that match a pattern.
     Pattern {
-        /// Anchored at the start.
-        pattern: Regex,
+        /// What the text must match.
+        pattern: Pattern,
         /// The reply; `{1}` or `{name}` is a group of the pattern.
         reply: Template,
     },
@@ -45,6 +47,47 @@ pub enum App {
         /// The reply.
         reply: Template,
     },
+}
+
+/// A pattern, ready to match. As RapidSMS's `re.match(pattern, text, IGNORECASE)`: anchored at the start only.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    written: String,
+    rule: Regex,
+}
+
+impl Pattern {
+    fn new(written: &str) -> Result<Self, regex::Error> {
+        // Compiled alone first, so that an error speaks of what was written and no parenthesis can close our group.
+        Regex::new(written)?;
+        let rule = RegexBuilder::new(&format!(r"\A(?:{written})")).case_insensitive(true).build()?;
+        Ok(Self { written: written.to_owned(), rule })
+    }
+
+    /// The groups of `text`, or nothing when it does not match.
+    #[must_use]
+    pub fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        self.rule.captures(text)
+    }
+
+    /// What a reply may name: the numbers of the groups, then their names.
+    fn groups(&self) -> Vec<String> {
+        let numbers = (0..self.rule.captures_len()).map(|number| number.to_string());
+        numbers.chain(self.rule.capture_names().flatten().map(str::to_owned)).collect()
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl Read for Pattern {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let written = String::read(entry.clone())?;
+        Self::new(&written).map_err(|error| entry.note(explain_regex(&error))).ok()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -134,28 +177,12 @@ fn note_keyword(entry: &Entry<'_>, app: &Origin, keyword: &Keyword, earlier: &mu
 }
 
 fn read_pattern(section: &mut Section<'_>) -> Option<App> {
-    let origin = section.origin_of("pattern");
-    let written: Option<String> = section.required("pattern");
-    let pattern = written.as_deref().map(compile_pattern).transpose().unwrap_or_else(|error| {
-        section.problem_at(&origin, "pattern", explain_regex(&error));
-        None
-    });
-    let groups: Vec<String> = pattern.iter().flat_map(group_names).collect();
+    let pattern: Option<Pattern> = section.required("pattern");
+    let groups: Vec<String> = pattern.iter().flat_map(Pattern::groups).collect();
     section.wants("reply");
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
     let reply = read_reply(section, "reply", &groups);
     Some(App::Pattern { pattern: pattern?, reply: reply? })
-}
-
-/// As RapidSMS's `re.match(pattern, text, IGNORECASE)`: anchored at the start only.
-fn compile_pattern(written: &str) -> Result<Regex, regex::Error> {
-    Regex::new(written)?;
-    RegexBuilder::new(&format!(r"\A(?:{written})")).case_insensitive(true).build()
-}
-
-fn group_names(pattern: &Regex) -> Vec<String> {
-    let numbers = (0..pattern.captures_len()).map(|number| number.to_string());
-    numbers.chain(pattern.capture_names().flatten().map(str::to_owned)).collect()
 }
 
 /// Reads a reply; every name in it must be a common one or one of `names`.
