@@ -13,7 +13,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{Config, Environment, Origin, Problem, Problems, QueueUrl},
+    config::{Config, Environment, Origin, Problem, Problems},
     lifecycle::{Exit, Failure, Lifecycle},
     telemetry,
 };
@@ -96,23 +96,25 @@ pub fn install_tls_provider() {
 fn load(file: &Path, program: Program) -> Result<Config, Failure> {
     let refused = |message: String| Failure::new(Exit::Config, message);
     let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let bytes = std::fs::read(file).map_err(|error| {
         refused(format!(
             "cannot read {shown}: {error}; name the configuration with --config FILE or GATEWAY_CONFIG"
         ))
     })?;
-    let config = Config::parse(&shown, &text, &environment());
-    let config = config.map_err(|problems| refused(format!("{shown} cannot be used\n{problems}")))?;
-    if matches!(config.queue.url, QueueUrl::Embedded(_)) && !program.standalone {
-        let message = format!(
-            "the embedded queue is for one process; run `gateway`, or name a broker for `{}`: amqp://USER:PASSWORD@HOST:5672/%2f",
-            program.name
-        );
-        let origin: Origin = config.queue.url_origin;
-        let problems = Problems(vec![Problem { origin, key: "queue.url".to_owned(), message }]);
-        return Err(refused(format!("{shown} cannot be used\n{problems}")));
-    }
-    Ok(config)
+    let service = (!program.standalone).then_some(program.name);
+    decode(&shown, bytes)
+        .and_then(|text| Config::parse_for(service, &shown, &text, &environment()))
+        .map_err(|problems| refused(format!("{shown} cannot be used\n{problems}")))
+}
+
+fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Problems> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        let origin = Origin::File { file: file.into(), line };
+        let message = format!("line {line} is not UTF-8; save the file as UTF-8");
+        Problems(vec![Problem { origin, key: String::new(), message }])
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
@@ -195,4 +197,19 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_utf_8_is_told_with_the_line() {
+        let told = decode("g.toml", b"a = 1\n# caf\xe9\n".to_vec()).unwrap_err().to_string();
+        assert!(
+            told.starts_with("g.toml:2: line 2 is not UTF-8; save the file as UTF-8\n1 problem"),
+            "{told}"
+        );
+        assert_eq!(decode("g.toml", "# café\n".into()).unwrap(), "# café\n");
+    }
 }

@@ -17,15 +17,16 @@ pub mod backends;
 
 pub mod endpoints;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+mod queue;
 
-use secrecy::SecretString;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 pub use self::{
     apps::App,
     backends::{Backend, Engine},
     endpoints::Endpoint,
     problem::{Origin, Problem, Problems},
+    queue::{Queue, QueueUrl},
     tree::Environment,
 };
 use self::{
@@ -55,43 +56,6 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// The router's apps, in order.
     pub apps: Vec<App>,
-}
-
-/// `[queue]`.
-#[derive(Clone, Debug)]
-pub struct Queue {
-    /// Which queue.
-    pub url: QueueUrl,
-    /// Where it was written.
-    pub url_origin: Origin,
-    /// Every exchange's and queue's name starts with it.
-    pub prefix: String,
-    /// How long an unreachable broker is waited for at start.
-    pub connect_timeout: Duration,
-    /// How long a publish may take until its confirm.
-    pub publish_timeout: Duration,
-    /// The delays of the retry ladder; the last repeats.
-    pub retry: Vec<Duration>,
-    /// How often a message is tried before it is dead-lettered.
-    pub max_attempts: u32,
-}
-
-/// Which queue: RabbitMQ, or a file in the process itself.
-#[derive(Clone)]
-pub enum QueueUrl {
-    /// `amqp://` or `amqps://`.
-    Amqp(SecretString),
-    /// `embedded:FILE`.
-    Embedded(PathBuf),
-}
-
-impl fmt::Debug for QueueUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Amqp(_) => f.write_str("amqp://.."),
-            Self::Embedded(file) => write!(f, "embedded:{}", file.display()),
-        }
-    }
 }
 
 /// `[ingress]`.
@@ -143,19 +107,29 @@ pub enum LogFormat {
 impl Config {
     /// Reads and checks `text`, written in `file`, with the overrides of `environment`.
     pub fn parse(file: &str, text: &str, environment: &Environment) -> Result<Self, Problems> {
+        Self::parse_for(None, file, text, environment)
+    }
+
+    /// As [`Config::parse`], for a program that is only `service`, which the embedded queue cannot serve.
+    pub fn parse_for(
+        service: Option<&str>,
+        file: &str,
+        text: &str,
+        environment: &Environment,
+    ) -> Result<Self, Problems> {
         let notes = Notes::default();
         let root = tree::read(file, text, environment, &notes);
-        let config = Section::root(root, &notes).and_then(read);
+        let config = Section::root(root, &notes).and_then(|root| read(root, service));
         notes.into_result()?;
         #[expect(clippy::expect_used, reason = "`read` returns None only with a problem noted")]
         Ok(config.expect("a configuration without problems"))
     }
 }
 
-fn read(mut root: Section<'_>) -> Option<Config> {
+fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
     let project_name = root.or("project_name", "RapidSMS".to_owned());
     let drain_timeout = root.or("drain_timeout", Positive(Duration::from_secs(25))).0;
-    let queue = root.section("queue").and_then(read_queue);
+    let queue = root.section("queue").and_then(|section| queue::read(section, service));
     let ingress = root.section("ingress").map(read_ingress);
     let dispatcher = root.section("dispatcher").map(read_dispatcher);
     let logging = root.section("logging").map(read_logging);
@@ -175,28 +149,6 @@ fn read(mut root: Section<'_>) -> Option<Config> {
         endpoints,
         apps,
     })
-}
-
-fn read_queue(mut section: Section<'_>) -> Option<Queue> {
-    let url_origin = section.origin_of("url");
-    let url = section.required("url");
-    let prefix_origin = section.origin_of("prefix");
-    let prefix = section.or("prefix", "sms".to_owned());
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if !(1..=64).contains(&prefix.len()) || !prefix.chars().all(allowed) {
-        section.problem_at(&prefix_origin, "prefix", "1 to 64 letters, digits, `_`, `-` or `.` are wanted");
-    }
-    let connect_timeout = section.or("connect_timeout", Positive(Duration::from_secs(30))).0;
-    let publish_timeout = section.or("publish_timeout", Positive(Duration::from_secs(5))).0;
-    let retry_origin = section.origin_of("retry");
-    let ladder = [5, 30, 300, 1800].map(Duration::from_secs).map(Positive).to_vec();
-    let retry: Vec<Duration> = section.or("retry", ladder).into_iter().map(|rung| rung.0).collect();
-    if retry.is_empty() {
-        section.problem_at(&retry_origin, "retry", r#"at least one delay is wanted, such as ["5s", "30s"]"#);
-    }
-    let max_attempts = section.or("max_attempts", AtLeastOne(12)).0;
-    section.finish();
-    Some(Queue { url: url?, url_origin, prefix, connect_timeout, publish_timeout, retry, max_attempts })
 }
 
 fn read_ingress(mut section: Section<'_>) -> Ingress {
@@ -250,22 +202,6 @@ impl Read for SocketAddr {
         let text = String::read(entry.clone())?;
         let parsed = text.parse().ok();
         parsed.or_else(|| entry.problem(r#"an address with a port is wanted, such as "127.0.0.1:8000""#))
-    }
-}
-
-impl Read for QueueUrl {
-    fn read(entry: Entry<'_>) -> Option<Self> {
-        let text = String::read(entry.clone())?;
-        let wanted = r#""amqp://USER:PASSWORD@HOST:5672/%2f" or "embedded:gateway.db" is wanted"#;
-        if let Some(file) = text.strip_prefix("embedded:").filter(|file| !file.is_empty()) {
-            return Some(Self::Embedded(PathBuf::from(file)));
-        }
-        match url::Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "amqp" | "amqps") && url.has_host() => {
-                Some(Self::Amqp(text.into()))
-            }
-            _ => entry.problem(wanted),
-        }
     }
 }
 

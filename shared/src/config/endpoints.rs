@@ -285,7 +285,7 @@ impl Read for WholeMatch {
         let same = entry.clone();
         let written = String::read(same)?;
         let compiled = Regex::new(&written).and_then(|_| Regex::new(&format!(r"\A(?:{written})\z")));
-        compiled.map(Self).map_err(|error| entry.problem::<()>(explain_regex(&error))).ok()
+        compiled.map(Self).map_err(|error| entry.note(explain_regex(&error))).ok()
     }
 }
 

@@ -337,7 +337,7 @@ impl Read for regex::Regex {
         let Value::String(text) = &entry.node.value else {
             return entry.wanted("a string");
         };
-        Self::new(text).map_err(|error| entry.problem::<()>(explain_regex(&error))).ok()
+        Self::new(text).map_err(|error| entry.note(explain_regex(&error))).ok()
     }
 }
 

@@ -68,6 +68,20 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn the_embedded_queue_is_refused_for_one_service_beside_all_other_problems() {
+    let told = Config::parse_for(Some("ingress"), "g.toml", &format!("{MINIMAL}kep = 1\n"), &BTreeMap::new());
+    let told: Vec<String> = told.unwrap_err().0.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "g.toml:2: queue.url: the embedded queue is for one process; run `gateway`, or name a broker for `ingress`: amqp://USER:PASSWORD@HOST:5672/%2f",
+            "g.toml:5: backends.b.kep: unknown key; did you mean `keep`?",
+        ]
+    );
+    assert!(Config::parse_for(None, "g.toml", MINIMAL, &BTreeMap::new()).is_ok());
+}
+
+#[test]
 fn the_end_of_the_list_counts_the_problems() {
     let told = parse("a = 1\n").unwrap_err().to_string();
     assert!(told.ends_with("\n2 problems in the configuration"), "{told}");

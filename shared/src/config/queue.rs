@@ -1,0 +1,92 @@
+//! `[queue]`: where messages are kept, and how often and when they are tried again.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+use super::{
+    AtLeastOne, Positive,
+    reader::{Entry, Read, Section},
+};
+
+/// `[queue]`.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Which queue.
+    pub url: QueueUrl,
+    /// Every exchange's and queue's name starts with it.
+    pub prefix: String,
+    /// How long an unreachable broker is waited for at start.
+    pub connect_timeout: Duration,
+    /// How long a publish may take until its confirm.
+    pub publish_timeout: Duration,
+    /// The delays of the retry ladder; the last repeats.
+    pub retry: Vec<Duration>,
+    /// How often a message is tried before it is dead-lettered.
+    pub max_attempts: u32,
+}
+
+/// Which queue: RabbitMQ, or a file in the process itself.
+#[derive(Clone)]
+pub enum QueueUrl {
+    /// `amqp://` or `amqps://`.
+    Amqp(SecretString),
+    /// `embedded:FILE`.
+    Embedded(PathBuf),
+}
+
+impl fmt::Debug for QueueUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Amqp(_) => f.write_str("amqp://.."),
+            Self::Embedded(file) => write!(f, "embedded:{}", file.display()),
+        }
+    }
+}
+
+/// Reads the queue of a program that has all services in it, or is only `service`.
+pub(super) fn read(mut section: Section<'_>, service: Option<&str>) -> Option<Queue> {
+    let url = section.required_with("url", |entry| {
+        let url = QueueUrl::read(entry.clone())?;
+        if let (QueueUrl::Embedded(_), Some(service)) = (&url, service) {
+            entry.note(format!(
+                "the embedded queue is for one process; run `gateway`, or name a broker for `{service}`: \
+                 amqp://USER:PASSWORD@HOST:5672/%2f"
+            ));
+        }
+        Some(url)
+    });
+    let prefix_origin = section.origin_of("prefix");
+    let prefix = section.or("prefix", "sms".to_owned());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !(1..=64).contains(&prefix.len()) || !prefix.chars().all(allowed) {
+        section.problem_at(&prefix_origin, "prefix", "1 to 64 letters, digits, `_`, `-` or `.` are wanted");
+    }
+    let connect_timeout = section.or("connect_timeout", Positive(Duration::from_secs(30))).0;
+    let publish_timeout = section.or("publish_timeout", Positive(Duration::from_secs(5))).0;
+    let retry_origin = section.origin_of("retry");
+    let ladder = [5, 30, 300, 1800].map(Duration::from_secs).map(Positive).to_vec();
+    let retry: Vec<Duration> = section.or("retry", ladder).into_iter().map(|rung| rung.0).collect();
+    if retry.is_empty() {
+        section.problem_at(&retry_origin, "retry", r#"at least one delay is wanted, such as ["5s", "30s"]"#);
+    }
+    let max_attempts = section.or("max_attempts", AtLeastOne(12)).0;
+    section.finish();
+    Some(Queue { url: url?, prefix, connect_timeout, publish_timeout, retry, max_attempts })
+}
+
+impl Read for QueueUrl {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let text = String::read(entry.clone())?;
+        let wanted = r#""amqp://USER:PASSWORD@HOST:5672/%2f" or "embedded:gateway.db" is wanted"#;
+        if let Some(file) = text.strip_prefix("embedded:").filter(|file| !file.is_empty()) {
+            return Some(Self::Embedded(PathBuf::from(file)));
+        }
+        match url::Url::parse(&text) {
+            Ok(url) if matches!(url.scheme(), "amqp" | "amqps") && url.has_host() => {
+                Some(Self::Amqp(text.into()))
+            }
+            _ => entry.problem(wanted),
+        }
+    }
+}
