@@ -110,7 +110,7 @@ fn load(file: &Path, program: Program) -> Result<Config, Failure> {
 fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Problems> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        let line = valid.split(|byte| *byte == b'\n').count();
         let origin = Origin::File { file: file.into(), line };
         let message = format!("line {line} is not UTF-8; save the file as UTF-8");
         Problems(vec![Problem { origin, key: String::new(), message }])

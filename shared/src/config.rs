@@ -131,11 +131,10 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
     let drain_timeout = root.or("drain_timeout", Positive(Duration::from_secs(25))).0;
     let queue = root.section("queue").and_then(|section| queue::read(section, service));
     let ingress = root.section("ingress").map(read_ingress);
-    let dispatcher = root.section("dispatcher").map(read_dispatcher);
+    let dispatcher = root.section("dispatcher").map(|section| read_dispatcher(section, ingress.as_ref()));
     let logging = root.section("logging").map(read_logging);
     let backends = root.section("backends").map(backends::read).unwrap_or_default();
-    let public = ingress.as_ref().is_some_and(|ingress| !ingress.listen.ip().is_loopback());
-    let endpoints = endpoints::read(root.sections("endpoints"), &backends, public);
+    let endpoints = endpoints::read(root.sections("endpoints"), &backends, ingress.as_ref());
     let apps = apps::read(root.sections("apps"));
     root.finish();
     Some(Config {
@@ -160,7 +159,7 @@ fn read_ingress(mut section: Section<'_>) -> Ingress {
         max_text_length: section.or("max_text_length", 10_000),
         request_timeout: section.or("request_timeout", Positive(Duration::from_secs(10))).0,
     };
-    if ingress.listen == ingress.admin_listen && ingress.listen.port() != 0 {
+    if collide(ingress.listen, ingress.admin_listen) {
         section.problem_here(
             "`listen` and `admin_listen` are the same address; the private pages need their own",
         );
@@ -169,11 +168,26 @@ fn read_ingress(mut section: Section<'_>) -> Ingress {
     ingress
 }
 
-fn read_dispatcher(mut section: Section<'_>) -> Dispatcher {
+/// True when both cannot be listened on: `0.0.0.0` has all addresses, `[::]` those of IPv4 too.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let has = |all: SocketAddr, it: SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || it.is_ipv4()) || all.ip() == it.ip()
+    };
+    one.port() == other.port() && one.port() != 0 && (has(one, other) || has(other, one))
+}
+
+fn read_dispatcher(mut section: Section<'_>, ingress: Option<&Ingress>) -> Dispatcher {
+    let origin = section.origin_of("admin_listen");
     let dispatcher = Dispatcher {
         admin_listen: section.or("admin_listen", SocketAddr::from(([127, 0, 0, 1], 8002))),
         concurrency: section.or("concurrency", Concurrency(128)).0,
     };
+    // One address is one machine. All addresses may well be those of two machines, or of two containers.
+    let address = dispatcher.admin_listen;
+    let taken = ingress.is_some_and(|ingress| [ingress.listen, ingress.admin_listen].contains(&address));
+    if taken && address.port() != 0 && !address.ip().is_unspecified() {
+        section.problem_at(&origin, "admin_listen", "ingress listens on this address; write another port");
+    }
     section.finish();
     dispatcher
 }

@@ -62,6 +62,7 @@ async fn check_only_reads_and_says_what_it_read() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let config = config("amqp://127.0.0.1:1/%2f").replace("127.0.0.1:0", &taken.local_addr()?.to_string());
     let config = config.replacen("admin_listen = '127.0.0.1:", "admin_listen = '127.0.0.2:", 1);
+    let config = config.replacen("admin_listen = '127.0.0.1:", "admin_listen = '127.0.0.3:", 1);
     for program in PROGRAMS {
         let finished = run(program, folder.path(), &config, &["check"]).await?;
         assert_eq!(
@@ -86,6 +87,10 @@ async fn a_missing_file_and_a_wrong_command_line_are_told() -> Result<()> {
         let finished = run_to_end(program, &["--confg", "x"], &[], folder.path(), DEADLINE).await?;
         assert_eq!(finished.code, 2);
     }
+    fs::write(folder.path().join("gateway.toml"), b"# caf\xe9\n")?;
+    let finished = run_to_end("gateway", &["check"], &[], folder.path(), DEADLINE).await?;
+    let expected = "gateway.toml:1: line 1 is not UTF-8; save the file as UTF-8";
+    assert!(finished.code == 78 && finished.stderr.contains(expected), "{}", finished.stderr);
     let elsewhere = folder.path().join("elsewhere.toml");
     fs::write(&elsewhere, config("amqp://127.0.0.1/%2f"))?;
     let elsewhere = elsewhere.display().to_string();
@@ -102,10 +107,17 @@ async fn a_missing_file_and_a_wrong_command_line_are_told() -> Result<()> {
 async fn the_embedded_queue_is_refused_by_the_two_services() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for program in ["ingress", "dispatcher"] {
-        let finished = run(program, folder.path(), &config("embedded:x.db"), &[]).await?;
-        assert_eq!(finished.code, 78);
-        let expected = "gateway.toml:2: queue.url: the embedded queue is for one process; run `gateway`";
-        assert!(finished.stderr.contains(expected), "{}", finished.stderr);
+        let wrong = config("embedded:x.db").replace("engine", "engin");
+        for args in [&[][..], &["check"]] {
+            let finished = run(program, folder.path(), &wrong, args).await?;
+            assert_eq!(finished.code, 78);
+            for expected in [
+                "gateway.toml:2: queue.url: the embedded queue is for one process; run `gateway`",
+                "gateway.toml:10: backends.b: `engine` is missing",
+            ] {
+                assert!(finished.stderr.contains(expected), "{}", finished.stderr);
+            }
+        }
     }
     Ok(())
 }

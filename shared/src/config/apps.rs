@@ -107,13 +107,20 @@ const KINDS: [(&str, Kind); 5] = [
     ("default", Kind::Default),
 ];
 
-/// Reads all apps and notes keywords that an earlier app always claims.
+/// What the apps before claim, and where they stand.
+#[derive(Default)]
+struct Earlier {
+    keywords: Vec<(Keyword, Origin)>,
+    default: Option<Origin>,
+}
+
+/// Reads all apps and notes those that an earlier app leaves nothing to.
 pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<App> {
-    let mut earlier: Vec<(Keyword, Origin)> = Vec::new();
+    let mut earlier = Earlier::default();
     sections.into_iter().filter_map(|section| read_one(section, &mut earlier)).collect()
 }
 
-fn read_one(mut section: Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> Option<App> {
+fn read_one(mut section: Section<'_>, earlier: &mut Earlier) -> Option<App> {
     // The other keys cannot be judged without knowing the app.
     let (kind, name) = section.required_with("app", |entry| Some((one_of(&entry, &KINDS)?, entry)))?;
     let app = match kind {
@@ -125,6 +132,9 @@ fn read_one(mut section: Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> O
         Kind::Keyword => read_keyword(&mut section, earlier),
         Kind::Pattern => read_pattern(&mut section),
         Kind::Default => {
+            if let Some(place) = earlier.default.replace(section.origin().clone()) {
+                name.note(format!("can never be reached: the `default` app at {place} claims every message"));
+            }
             let reply = read_reply(&mut section, "reply", &[]);
             reply.or_else(|| Template::parse(DEFAULT_REPLY).ok()).map(|reply| App::Default { reply })
         }
@@ -133,7 +143,7 @@ fn read_one(mut section: Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> O
     app
 }
 
-fn read_keyword(section: &mut Section<'_>, earlier: &mut Vec<(Keyword, Origin)>) -> Option<App> {
+fn read_keyword(section: &mut Section<'_>, earlier: &mut Earlier) -> Option<App> {
     let app = section.origin().clone();
     let keyword = section.required_with("keyword", |entry| {
         let keyword = compile_keyword(&entry)?;
@@ -164,16 +174,16 @@ fn compile_keyword(entry: &Entry<'_>) -> Option<Keyword> {
 }
 
 /// Notes each word of the keyword at `entry` that an earlier app claims, alone and followed by anything.
-fn note_keyword(entry: &Entry<'_>, app: &Origin, keyword: &Keyword, earlier: &mut Vec<(Keyword, Origin)>) {
+fn note_keyword(entry: &Entry<'_>, app: &Origin, keyword: &Keyword, earlier: &mut Earlier) {
     for word in keyword.words().into_iter().filter(|word| !word.is_empty()) {
         let claims =
             |other: &Keyword| other.rest(word).is_some() && other.rest(&format!("{word} x")).is_some();
-        if let Some((_, place)) = earlier.iter().find(|(other, _)| claims(other)) {
+        if let Some((_, place)) = earlier.keywords.iter().find(|(other, _)| claims(other)) {
             let shown = entry.shown(word);
             entry.note(format!("{shown} can never match: the app at {place} claims it before"));
         }
     }
-    earlier.push((keyword.clone(), app.clone()));
+    earlier.keywords.push((keyword.clone(), app.clone()));
 }
 
 fn read_pattern(section: &mut Section<'_>) -> Option<App> {

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::{
-    backends::{Basic, read_basic},
+    backends::{Basic, is_header_name, read_basic},
     reader::{Entry, Read, Section},
     tree::Value,
 };
@@ -53,6 +53,7 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
         };
     }
     let mut section = Section::read(entry)?;
+    let written = section.has("basic") || section.has("token");
     let allow_ips: Vec<IpNet> =
         section.or("allow_ips", Vec::<Network>::new()).into_iter().map(|net| net.0).collect();
     let basic = section.optional_with("basic", read_basic).map(Credentials::Basic);
@@ -60,8 +61,7 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
     if basic.is_some() && token.is_some() {
         section.problem_here("only one of `basic` and `token` is wanted");
     }
-    let nothing = basic.is_none() && token.is_none() && allow_ips.is_empty();
-    if nothing && section.keys().is_empty() {
+    if !written && allow_ips.is_empty() && section.keys().is_empty() {
         section.problem_here(
             "`basic`, `token` or `allow_ips` is wanted; write auth = \"none\" to let everybody post",
         );
@@ -72,7 +72,13 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
 
 fn read_token(entry: Entry<'_>) -> Option<Credentials> {
     let mut section = Section::read(entry)?;
-    let header: Option<String> = section.optional("header");
+    let header = section.optional_with("header", |entry| {
+        let name = String::read(entry.clone())?;
+        if !is_header_name(&name) {
+            entry.note("not a valid header name");
+        }
+        Some(name)
+    });
     let parameter: Option<String> = section.optional("parameter");
     let value: Option<SecretString> = section.required("value");
     let token = match (header, parameter) {

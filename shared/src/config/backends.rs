@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use regex::Regex;
 use secrecy::SecretString;
+use url::{Position, Url};
 
 use super::{
     Concurrency, Positive,
@@ -212,11 +213,16 @@ fn read_url(section: &mut Section<'_>) -> Option<Template> {
     let origin = section.origin_of("url");
     let url: Template = section.required("url")?;
     section.check_names(&origin, "url", &url, &HTTP_NAMES);
-    let sample = url.render(|_| Some(Cow::Borrowed("x")));
-    let usable =
-        url::Url::parse(&sample).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if !usable {
-        section.problem_at(&origin, "url", "an http:// or https:// URL is wanted");
+    // Where to is never left to a message: with any value the host is the same.
+    let host_with = |value| {
+        let url = Url::parse(&url.render(|_| Some(Cow::Borrowed(value)))).ok()?;
+        let usable = matches!(url.scheme(), "http" | "https") && url.has_host();
+        usable.then(|| url[..Position::BeforePath].to_owned())
+    };
+    match (host_with("x"), host_with("1")) {
+        (Some(one), Some(other)) if one == other => {}
+        (None, None) => section.problem_at(&origin, "url", "an http:// or https:// URL is wanted"),
+        _ => section.problem_at(&origin, "url", "a name in braces can stand only after the host and port"),
     }
     Some(url)
 }
@@ -251,18 +257,24 @@ fn read_parameters(section: &mut Section<'_>, key: &'static str) -> Option<Vec<(
 fn read_headers(section: &mut Section<'_>) -> Vec<(String, Template)> {
     let origin = section.origin_of("headers");
     let headers = read_parameters(section, "headers").unwrap_or_default();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    for (name, _) in &headers {
-        if name.is_empty() || !name.chars().all(allowed) {
-            section.problem_at(&origin, &format!("headers.{name}"), "not a valid header name");
-        }
+    for (name, _) in headers.iter().filter(|(name, _)| !is_header_name(name)) {
+        section.problem_at(&origin, &format!("headers.{name}"), "not a valid header name");
     }
     headers
 }
 
+pub(super) fn is_header_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !name.is_empty() && name.chars().all(allowed)
+}
+
 pub(super) fn read_basic(entry: Entry<'_>) -> Option<Basic> {
     let mut section = Section::read(entry)?;
-    let (user, password) = (section.required("user"), section.required("password"));
+    let origin = section.origin_of("user");
+    let (user, password): (Option<String>, _) = (section.required("user"), section.required("password"));
+    if user.as_ref().is_some_and(|user| user.contains(':')) {
+        section.problem_at(&origin, "user", "a user has no `:`, which ends it in HTTP basic authentication");
+    }
     section.finish();
     Some(Basic { user: user?, password: password? })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use super::{
+    Ingress,
     auth::{self, Auth},
     backends::{self, Backend},
     problem::Origin,
@@ -90,16 +91,16 @@ pub struct Field {
 const FORMS: [(&str, ()); 1] = [("http", ())];
 const METHODS: [(&str, HttpMethod); 2] = [("GET", HttpMethod::Get), ("POST", HttpMethod::Post)];
 
-/// Reads all endpoints. `public` tells that providers reach us from beyond this machine.
+/// Reads all endpoints of `ingress`, which is missing when it has problems itself.
 pub(super) fn read(
     sections: Vec<Section<'_>>,
     backends: &BTreeMap<BackendName, Option<Backend>>,
-    public: bool,
+    ingress: Option<&Ingress>,
 ) -> Vec<Endpoint> {
     let mut paths: BTreeMap<String, Origin> = BTreeMap::new();
     let mut endpoints = Vec::new();
     for section in sections {
-        endpoints.extend(read_one(section, backends, public, &mut paths));
+        endpoints.extend(read_one(section, backends, ingress, &mut paths));
     }
     endpoints
 }
@@ -107,12 +108,13 @@ pub(super) fn read(
 fn read_one(
     mut section: Section<'_>,
     backends: &BTreeMap<BackendName, Option<Backend>>,
-    public: bool,
+    ingress: Option<&Ingress>,
     taken: &mut BTreeMap<String, Origin>,
 ) -> Option<Endpoint> {
     let backend = section.required_with("backend", |entry| read_backend(&entry, backends));
     let paths = read_paths(&mut section, backend.as_ref(), taken);
     section.optional_with("form", |entry| one_of(&entry, &FORMS));
+    let public = ingress.is_some_and(|ingress| !ingress.listen.ip().is_loopback());
     if public && !section.has("auth") {
         section.problem_here(
             "`auth` is missing, and `ingress.listen` is not loopback: anybody could post; \
@@ -122,7 +124,7 @@ fn read_one(
     let auth = section.optional_with("auth", auth::read).unwrap_or_default();
     let allow_blank = section.or("allow_blank", false);
     let charset = section.or("charset", Charset(encoding_rs::UTF_8)).0;
-    let fields = read_fields(&mut section, allow_blank);
+    let fields = read_fields(&mut section, allow_blank, ingress);
     let methods =
         section.optional_with("methods", read_methods).unwrap_or_else(|| METHODS.map(|(_, m)| m).to_vec());
     let answer = section.section("answer").map(read_answer);
@@ -194,7 +196,7 @@ fn read_methods(entry: Entry<'_>) -> Option<Vec<HttpMethod>> {
 }
 
 fn read_answer(mut section: Section<'_>) -> Answer {
-    let origin = section.origin_of("status");
+    let (origin, type_origin) = (section.origin_of("status"), section.origin_of("content_type"));
     let answer = Answer {
         status: section.or("status", 200),
         body: section.or("body", "OK".to_owned()),
@@ -207,11 +209,15 @@ fn read_answer(mut section: Section<'_>) -> Answer {
             "a 2xx is wanted: it is answered when the message is in the queue",
         );
     }
+    if !answer.content_type.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        let message = r#"printable ASCII is wanted, such as "application/json""#;
+        section.problem_at(&type_origin, "content_type", message);
+    }
     section.finish();
     answer
 }
 
-fn read_fields(section: &mut Section<'_>, allow_blank: bool) -> Vec<Field> {
+fn read_fields(section: &mut Section<'_>, allow_blank: bool, ingress: Option<&Ingress>) -> Vec<Field> {
     let params_origin = section.origin_of("params");
     let params: Vec<(String, String)> = section.or("params", Vec::new());
     let mut rules = section.section("fields");
@@ -233,7 +239,11 @@ fn read_fields(section: &mut Section<'_>, allow_blank: bool) -> Vec<Field> {
             section.problem_at(&params_origin, "params", message);
         }
         let rule = rules.as_mut().and_then(|rules| rules.named(&name)).and_then(Section::read);
-        fields.push(read_field(rule, name, parameter, allow_blank));
+        let field = unruled(name, parameter, allow_blank);
+        fields.push(match rule {
+            Some(rule) => read_rules(rule, field, ingress),
+            None => field,
+        });
     }
     fields
 }
@@ -242,20 +252,21 @@ fn is_own(name: &str) -> bool {
     name == "identity" || name == "text"
 }
 
-fn read_field(rule: Option<Section<'_>>, name: String, parameter: String, allow_blank: bool) -> Field {
-    let required = is_own(&name) && !(name == "text" && allow_blank);
-    let mut field = Field {
+fn unruled(name: String, parameter: String, allow_blank: bool) -> Field {
+    Field {
+        required: is_own(&name) && !(name == "text" && allow_blank),
         name,
         parameter,
-        required,
         min_length: None,
         max_length: None,
         pattern: None,
         one_of: Vec::new(),
         integer: false,
         message: None,
-    };
-    let Some(mut rule) = rule else { return field };
+    }
+}
+
+fn read_rules(mut rule: Section<'_>, mut field: Field, ingress: Option<&Ingress>) -> Field {
     let required_origin = rule.origin_of("required");
     let written: Option<bool> = rule.optional("required");
     if is_own(&field.name) && written == Some(false) {
@@ -264,17 +275,50 @@ fn read_field(rule: Option<Section<'_>>, name: String, parameter: String, allow_
     } else if let Some(written) = written {
         field.required = written;
     }
+    let (min_origin, one_of_origin) = (rule.origin_of("min_length"), rule.origin_of("one_of"));
     field.min_length = rule.optional("min_length");
     field.max_length = rule.optional("max_length");
     if field.min_length > field.max_length && field.max_length.is_some() {
         rule.problem_here("`min_length` is above `max_length`: nothing could match");
     }
+    if let Some((key, limit)) = ingress.map(|ingress| limit_of(&field.name, ingress))
+        && field.min_length > Some(limit)
+    {
+        let message = format!("above ingress.{key}, which is {limit}: nothing could match");
+        rule.problem_at(&min_origin, "min_length", message);
+    }
     field.pattern = rule.optional::<WholeMatch>("pattern").map(|pattern| pattern.0);
     field.one_of = rule.or("one_of", Vec::new());
     field.integer = rule.or("integer", false);
     field.message = rule.optional("message");
+    for (place, _) in field.one_of.iter().enumerate().filter(|(_, value)| !field.takes(value)) {
+        let message = "this value can never match: it is blank, has space around it, or breaks another rule";
+        rule.problem_at(&one_of_origin, &format!("one_of[{place}]"), message);
+    }
     rule.finish();
     field
+}
+
+/// The key and the value of the limit that every field of that name has.
+fn limit_of(name: &str, ingress: &Ingress) -> (&'static str, usize) {
+    match name {
+        "identity" => ("max_identity_length", ingress.max_identity_length),
+        _ => ("max_text_length", ingress.max_text_length),
+    }
+}
+
+impl Field {
+    /// Whether `value` keeps the rules beside `one_of`.
+    fn takes(&self, value: &str) -> bool {
+        let length = value.chars().count();
+        let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+        !value.is_empty()
+            && value.trim() == value
+            && self.min_length.is_none_or(|least| length >= least)
+            && self.max_length.is_none_or(|most| length <= most)
+            && !(self.integer && (digits.is_empty() || digits.contains(|c: char| !c.is_ascii_digit())))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(value))
+    }
 }
 
 /// A pattern that must match all of a value.

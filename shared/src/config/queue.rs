@@ -1,13 +1,17 @@
 //! `[queue]`: where messages are kept, and how often and when they are tried again.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{borrow::Cow, fmt, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
+use url::{Url, form_urlencoded};
 
 use super::{
     AtLeastOne, Positive,
     reader::{Entry, Read, Section},
 };
+
+/// The longest delay that RabbitMQ keeps a message for.
+const LONGEST_RUNG_MILLIS: u128 = u32::MAX as u128;
 
 /// `[queue]`.
 #[derive(Clone, Debug)]
@@ -67,6 +71,10 @@ pub(super) fn read(mut section: Section<'_>, service: Option<&str>) -> Option<Qu
     let retry_origin = section.origin_of("retry");
     let ladder = [5, 30, 300, 1800].map(Duration::from_secs).map(Positive).to_vec();
     let retry: Vec<Duration> = section.or("retry", ladder).into_iter().map(|rung| rung.0).collect();
+    if retry.iter().any(|rung| rung.as_millis() > LONGEST_RUNG_MILLIS) {
+        let message = "a delay is above 49 days: 4294967295 ms is RabbitMQ's longest TTL";
+        section.problem_at(&retry_origin, "retry", message);
+    }
     if retry.is_empty() {
         section.problem_at(&retry_origin, "retry", r#"at least one delay is wanted, such as ["5s", "30s"]"#);
     }
@@ -82,11 +90,38 @@ impl Read for QueueUrl {
         if let Some(file) = text.strip_prefix("embedded:").filter(|file| !file.is_empty()) {
             return Some(Self::Embedded(PathBuf::from(file)));
         }
-        match url::Url::parse(&text) {
-            Ok(url) if matches!(url.scheme(), "amqp" | "amqps") && url.has_host() => {
-                Some(Self::Amqp(text.into()))
-            }
-            _ => entry.problem(wanted),
+        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "amqp" | "amqps"));
+        let Some(url) = url.filter(Url::has_host) else { return entry.problem(wanted) };
+        match amqp_problem(&url) {
+            Some(problem) => entry.problem(problem),
+            None => Some(Self::Amqp(text.into())),
         }
     }
+}
+
+/// What a URL has that no AMQP client understands. Its text, which may be a secret, is never repeated.
+fn amqp_problem(url: &Url) -> Option<&'static str> {
+    let is_known = |(name, value): &(Cow<'_, str>, Cow<'_, str>)| match name.as_ref() {
+        "heartbeat" | "channel_max" => value.parse::<u16>().is_ok(),
+        "frame_max" => value.parse::<u32>().is_ok(),
+        "connection_timeout" => value.parse::<u64>().is_ok(),
+        _ => false,
+    };
+    let is_text = |part: &str| {
+        let mut decoded = form_urlencoded::parse(part.as_bytes());
+        !decoded.any(|(name, value)| (name + value).contains(char::REPLACEMENT_CHARACTER))
+    };
+    if !url.query_pairs().all(|pair| is_known(&pair)) {
+        return Some(
+            "after `?` heartbeat, channel_max, frame_max and connection_timeout are known, each a number",
+        );
+    }
+    if url.fragment().is_some() {
+        return Some("a `#` begins nothing here; within a password it is written %23");
+    }
+    if url.domain().is_none() {
+        return Some("an IPv6 address is not understood here; write the name of the host");
+    }
+    let parts = [url.username(), url.password().unwrap_or_default(), url.path()];
+    (!parts.into_iter().all(is_text)).then_some("what the `%..` stand for is not UTF-8")
 }

@@ -169,9 +169,11 @@ impl<'n> Section<'n> {
 
     /// Opens each table of the array at `key`.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'n>> {
-        let entries = self.entry(key).and_then(|entry| match &entry.node.value {
-            Value::Table(_) => entry.problem(format!("an array is wanted, not a table; write [[{key}]]")),
-            _ => items(entry),
+        let entries = self.entry(key).and_then(|entry| {
+            if matches!(entry.node.value, Value::Table(_)) {
+                return entry.problem(format!("an array is wanted, not a table; write [[{key}]]"));
+            }
+            items(entry)
         });
         entries.into_iter().flatten().filter_map(Section::read).collect()
     }
@@ -185,7 +187,7 @@ impl<'n> Section<'n> {
     }
 }
 
-impl<'n> Entry<'n> {
+impl Entry<'_> {
     /// The same, where an array or a table is wanted: in the environment it is written as a text.
     pub(super) fn structured(self) -> Self {
         Self { node: self.node.structured(), ..self }

@@ -6,6 +6,8 @@ use super::*;
 
 mod environment;
 
+mod impossible;
+
 const MINIMAL: &str = "[queue]\nurl = 'embedded:x.db'\n[backends.b]\nengine = 'httptester'\n";
 
 fn parse(text: &str) -> Result<Config, Problems> {
