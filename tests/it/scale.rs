@@ -46,7 +46,7 @@ async fn ten_thousand_messages_come_out_once_each() -> Result<()> {
     Ok(())
 }
 
-/// Posts while nobody sends, then counts how many a second `dispatchers` bring to a provider that takes 50 ms.
+/// How many messages a second `dispatchers` bring to a provider that takes 50 ms, while they are posted and after.
 async fn rate_of(dispatchers: usize) -> Result<f64> {
     let provider = Provider::start()?;
     provider.behave(Answer::new(200, "").after(std::time::Duration::from_millis(50)));
