@@ -177,15 +177,16 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 fn read_dispatcher(mut section: Section<'_>, ingress: Option<&Ingress>) -> Dispatcher {
-    let origin = section.origin_of("admin_listen");
+    let (origin, written) = (section.origin_of("admin_listen"), section.has("admin_listen"));
     let dispatcher = Dispatcher {
         admin_listen: section.or("admin_listen", SocketAddr::from(([127, 0, 0, 1], 8002))),
         concurrency: section.or("concurrency", Concurrency(128)).0,
     };
-    // One address is one machine. All addresses may well be those of two machines, or of two containers.
+    // One address is one machine. All addresses may well be those of two machines, or of two containers; and `gateway`,
+    // which opens no listener for the dispatcher, must not stumble over its default.
     let address = dispatcher.admin_listen;
     let taken = ingress.is_some_and(|ingress| [ingress.listen, ingress.admin_listen].contains(&address));
-    if taken && address.port() != 0 && !address.ip().is_unspecified() {
+    if written && taken && address.port() != 0 && !address.ip().is_unspecified() {
         section.problem_at(&origin, "admin_listen", "ingress listens on this address; write another port");
     }
     section.finish();
