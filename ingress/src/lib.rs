@@ -14,13 +14,14 @@ pub mod request;
 
 pub mod refusal;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use shared::{
     admin,
     config::Config,
-    lifecycle::{Exit, Failure, Lifecycle},
+    http,
+    lifecycle::{Failure, Lifecycle},
     queue::Queue,
 };
 use tokio::net::TcpListener;
@@ -32,6 +33,7 @@ pub struct Ingress {
     public: TcpListener,
     admin: TcpListener,
     endpoints: Endpoints,
+    head_timeout: Duration,
 }
 
 impl Ingress {
@@ -41,6 +43,7 @@ impl Ingress {
             public: admin::bind(config.ingress.listen, "ingress.listen").await?,
             admin: admin::bind(config.ingress.admin_listen, "ingress.admin_listen").await?,
             endpoints: Endpoints::new(config),
+            head_timeout: config.ingress.request_timeout,
         })
     }
 
@@ -62,15 +65,7 @@ impl Ingress {
     pub async fn run(self, queue: &Arc<dyn Queue>, pages: Router, lifecycle: &Lifecycle) {
         let pages = admin::routes(Arc::clone(queue), lifecycle.clone()).merge(pages);
         lifecycle.spawn("private listener", admin::serve(self.admin, pages, lifecycle.clone()));
-        // An answer is one small write: waiting for more to send with it would only delay it.
-        let public = self.public.tap_io(|stream| drop(stream.set_nodelay(true)));
-        let service = routes::router(self.endpoints, Arc::clone(queue) as _)
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let stopping = lifecycle.clone();
-        let served =
-            axum::serve(public, service).with_graceful_shutdown(async move { stopping.stopping().await });
-        if let Err(error) = served.await {
-            lifecycle.fail(Failure::new(Exit::Task, format!("the public listener failed: {error}")));
-        }
+        let service = routes::router(self.endpoints, Arc::clone(queue) as _);
+        http::serve(self.public, service, self.head_timeout, lifecycle).await;
     }
 }

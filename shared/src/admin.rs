@@ -1,6 +1,6 @@
 //! The private pages that every process has: `/health/live`, `/health/ready`, `/metrics`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,10 +11,14 @@ use axum::{
 use tokio::net::TcpListener;
 
 use crate::{
+    http,
     lifecycle::{Exit, Failure, Lifecycle},
     queue::{Check, Queue},
     telemetry,
 };
+
+/// How long an operator's or a monitor's request may take to say what it wants.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens a listener. `key` is where the address came from, for the one line that a failure gets.
 pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
@@ -45,12 +49,7 @@ pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle) -> Router {
 
 /// Serves `pages` until a stop is asked for.
 pub async fn serve(listener: TcpListener, pages: Router, lifecycle: Lifecycle) {
-    let stopping = lifecycle.clone();
-    let served =
-        axum::serve(listener, pages).with_graceful_shutdown(async move { stopping.stopping().await }).await;
-    if let Err(error) = served {
-        lifecycle.fail(Failure::new(Exit::Task, format!("the private listener failed: {error}")));
-    }
+    http::serve(listener, pages, HEAD_TIMEOUT, &lifecycle).await;
 }
 
 fn health(checks: &[Check]) -> Response {

@@ -1,7 +1,8 @@
 //! The contract between `ingress` and `dispatcher`, and the plumbing both stand on.
 //!
 //! Read in this order: [`message`] is what is passed, [`envelope`] how it is written, [`queue`] how it travels,
-//! [`config`] what a deployment says, [`lifecycle`] how a process starts and stops, [`admin`] its private pages.
+//! [`config`] what a deployment says, [`lifecycle`] how a process starts and stops, [`http`] how it
+//! serves pages, [`admin`] its private ones.
 
 pub mod message;
 
@@ -18,6 +19,8 @@ pub mod keyword;
 pub mod lifecycle;
 
 pub mod cli;
+
+pub mod http;
 
 pub mod admin;
 

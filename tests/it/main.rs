@@ -13,6 +13,8 @@ mod messages;
 
 mod refusals;
 
+mod odd_requests;
+
 mod sending;
 
 mod seed;

@@ -1,0 +1,125 @@
+//! Serves a router on a listener until a stop: the one accept loop, of the public and of the private pages.
+//!
+//! Not `axum::serve`, which sets no timer: a peer that never ends the head of its request would keep its connection for
+//! ever, and every stop waiting until the drain deadline.
+
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use crate::lifecycle::Lifecycle;
+
+/// The most connections open at once; the next waits in the listener's backlog. Far more than providers hold, and few
+/// enough that one peer cannot take all memory.
+const MAX_CONNECTIONS: u32 = 4096;
+
+/// How long a connection without a request in hand may go on when a stop is asked for: a head on its way still arrives.
+const LAST_HEAD: Duration = Duration::from_secs(1);
+
+/// How long the peer may go on sending after our last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long to wait after an accept that failed for want of descriptors or memory, which others must give back first.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Serves `router` until a stop is asked for and every request in hand is answered. A connection on which no whole head
+/// comes within `head_timeout`, the first or the next, is closed.
+pub async fn serve(listener: TcpListener, router: Router, head_timeout: Duration, lifecycle: &Lifecycle) {
+    let open = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    loop {
+        let next = async { (Arc::clone(&open).acquire_owned().await, accept(&listener).await) };
+        let (permit, (stream, peer)) = tokio::select! {
+            next = next => next,
+            () = lifecycle.stopping() => break,
+        };
+        let connection = converse(stream, peer, router.clone(), head_timeout, lifecycle.clone());
+        lifecycle.spawn_work(async move {
+            connection.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    // All permits are back when all connections have ended.
+    drop(open.acquire_many(MAX_CONNECTIONS).await);
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // That connection is gone; the next may be well.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                tracing::error!("cannot accept a connection, trying again: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    head_timeout: Duration,
+    lifecycle: Lifecycle,
+) {
+    // An answer is one small write: waiting for more to send with it would only delay it.
+    drop(stream.set_nodelay(true));
+    let in_hand = AtomicBool::new(false);
+    let router = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(peer));
+        in_hand.store(true, Ordering::Relaxed);
+        let answer = router.call(request);
+        async {
+            let answer = answer.await;
+            in_hand.store(false, Ordering::Relaxed);
+            answer
+        }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    // How a connection ends is the peer's affair: what counts is told where the request is handled.
+    tokio::select! {
+        _ = &mut connection => return linger(connection.into_parts().io.into_inner()).await,
+        () = lifecycle.stopping() => {}
+    }
+    Pin::new(&mut connection).graceful_shutdown();
+    let ended = tokio::time::timeout(LAST_HEAD, &mut connection).await.is_ok();
+    if !ended && in_hand.load(Ordering::Relaxed) {
+        drop(connection.await);
+    }
+}
+
+/// Lets the peer of a connection that we have ended say the rest. Closed at once, a body that was refused unread would
+/// break the connection under the peer's hands, and the refusal be lost.
+async fn linger(mut stream: TcpStream) {
+    drop(tokio::time::timeout(LINGER, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Requests as no library sends them: half of one, several at once, escaped in odd places; and a stop among them.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use integration_tests::{
+    Service,
+    stack::{DEADLINE, Shape, Stack},
+};
+
+use crate::on_every_shape;
+
+on_every_shape!(
+    requests_follow_each_other_on_a_connection,
+);
+
+const CONFIG: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n\
+                      [[endpoints]]\nbackend = 'b'\npath = '/silent'\nanswer = { status = 204 }\n\
+                      [[apps]]\napp = 'echo'\n";
+
+/// How soon a stop must end that has nothing to wait for; less than any timeout of the configuration.
+const SOON: Duration = Duration::from_secs(8);
+
+/// A connection to the service at `url`, on which `bytes` are sent.
+fn send(url: &str, bytes: &str) -> Result<TcpStream> {
+    let address =
+        url.strip_prefix("http://").and_then(|rest| rest.split('/').next()).context("no address")?;
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(bytes.as_bytes())?;
+    Ok(stream)
+}
+
+fn read_to_end(mut stream: &TcpStream) -> Result<String> {
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers)?;
+    Ok(answers)
+}
+
+async fn requests_follow_each_other_on_a_connection(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, CONFIG, &["b"]).await?;
+    let request = |text: &str, version: &str| {
+        format!("GET /backends/b/?identity=1&text={text} HTTP/{version}\r\nHost: x\r\n\r\n")
+    };
+    let all = request("echo+a", "1.1") + &request("", "1.1") + &request("echo+a", "1.0");
+    let answers = read_to_end(&send(&stack.url("/")?, &all)?)?;
+    let statuses: Vec<&str> =
+        answers.split("HTTP/1.").skip(1).filter_map(|answer| answer.split(' ').nth(1)).collect();
+    assert_eq!(statuses, ["200", "400", "200"], "{answers}");
+    stack.expect_sent("b", "1", &["a"; 2]).await?;
+    stack.finish().await
+}
+
+/// A gateway with `config` in `folder`.
+async fn gateway(folder: &Path, config: &str, env: &[(&str, &str)]) -> Result<Service> {
+    let file = folder.join("gateway.toml");
+    let queue = format!("[queue]\nurl = 'embedded:{}'\n", folder.join("x.db").display());
+    let listen = "[ingress]\nlisten = '127.0.0.1:0'\nadmin_listen = '127.0.0.1:0'\n";
+    std::fs::write(&file, format!("{config}{queue}{listen}"))?;
+    Service::start("gateway", &[], &file, env).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_never_ended_is_given_up() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let env = [("GATEWAY__INGRESS__REQUEST_TIMEOUT", "300ms")];
+    let mut gateway = gateway(folder.path(), CONFIG, &env).await?;
+    for head in ["", "POST /backends/b/ HTTP/1.1\r\nHost:"] {
+        assert_eq!(read_to_end(&send(&gateway.ingress_url("/")?, head)?)?, "", "{head:?}");
+    }
+    gateway.terminate()?;
+    assert_eq!(gateway.wait_exit(DEADLINE).await?, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_no_half_request() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut gateway = gateway(folder.path(), CONFIG, &[]).await?;
+    let half = "GET / HTTP/1.1\r\nHost: x";
+    let (public, private) = (gateway.ingress_url("/")?, gateway.admin_url("/"));
+    let open = [send(&public, half)?, send(&private, half)?, send(&public, "")?, send(&private, "")?];
+    // Answered after those were accepted.
+    for url in [&public, &private] {
+        read_to_end(&send(url, "GET /none HTTP/1.0\r\n\r\n")?)?;
+    }
+    let begun = Instant::now();
+    gateway.terminate()?;
+    assert_eq!(gateway.wait_exit(DEADLINE).await?, 0);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    drop(open);
+    Ok(())
+}
