@@ -59,15 +59,20 @@ impl HttpEngine {
         let request = self.blueprint.request(part)?;
         let mut response = self.client.execute(request).await.map_err(|error| lost(&error))?;
         let mut body = Vec::new();
-        // The status is what counts; a body that breaks off is read as far as it came.
-        while body.len() < MAX_ANSWER_BYTES
-            && let Ok(Some(chunk)) = response.chunk().await
-        {
-            body.extend_from_slice(&chunk);
+        let mut broke_off = false;
+        while body.len() < MAX_ANSWER_BYTES {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(_) => {
+                    broke_off = true;
+                    break;
+                }
+            }
         }
         body.truncate(MAX_ANSWER_BYTES);
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let answer = Answer { status: response.status().as_u16(), retry_after, body: &body };
+        let answer = Answer { status: response.status().as_u16(), retry_after, body: &body, broke_off };
         self.reader.read(&answer)
     }
 }
@@ -103,3 +108,6 @@ fn lost(error: &reqwest::Error) -> SendError {
         if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" };
     SendError::Unknown { reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

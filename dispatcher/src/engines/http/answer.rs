@@ -15,6 +15,8 @@ pub(super) struct Answer<'a> {
     pub(super) status: u16,
     pub(super) retry_after: Option<&'a str>,
     pub(super) body: &'a [u8],
+    /// Whether the connection was lost before the end of the body.
+    pub(super) broke_off: bool,
 }
 
 /// How answers are read.
@@ -37,6 +39,10 @@ impl Reader {
         let body = String::from_utf8_lossy(answer.body);
         if !expected {
             return Err(refusal(answer, &body));
+        }
+        if self.success.body.is_some() && answer.broke_off {
+            let reason = format!("status {}, but the body, which decides, broke off", answer.status);
+            return Err(SendError::Unknown { reason });
         }
         if self.success.body.as_ref().is_some_and(|wanted| !wanted.is_match(&body)) {
             let reason = format!("status {}, but the body does not match success.body", answer.status);
@@ -96,7 +102,7 @@ mod tests {
     }
 
     fn read(reader: &Reader, status: u16, body: &str) -> Result<SendReceipt, SendError> {
-        reader.read(&Answer { status, retry_after: None, body: body.as_bytes() })
+        reader.read(&Answer { status, retry_after: None, body: body.as_bytes(), broke_off: false })
     }
 
     fn class(status: u16) -> &'static str {
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn retry_after_makes_any_refusal_a_pause() {
-        let answer = Answer { status: 500, retry_after: Some(" 7 "), body: b"" };
+        let answer = Answer { status: 500, retry_after: Some(" 7 "), body: b"", broke_off: false };
         let expected = SendError::Unavailable {
             reason: "status 500".to_owned(),
             retry_after: Some(Duration::from_secs(7)),
@@ -145,6 +151,17 @@ mod tests {
         assert!(read(&with_body, 200, "OK 1").is_ok());
         let error = read(&with_body, 200, "ERR: no credit").unwrap_err();
         assert_eq!(error.told(), "status 200, but the body does not match success.body: ERR: no credit");
+    }
+
+    #[test]
+    fn a_body_that_breaks_off_leaves_open_what_it_would_have_decided() {
+        let class = |reader: &Reader, status| {
+            let answer = Answer { status, retry_after: None, body: b"O", broke_off: true };
+            reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
+        };
+        let with_body = reader(&[], Some("^OK"), None);
+        assert_eq!((class(&with_body, 200), class(&with_body, 400)), ("unknown", "rejected"));
+        assert_eq!(class(&reader(&[], None, None), 200), "sent");
     }
 
     #[test]
