@@ -11,6 +11,7 @@ use shared::{
     config::{Config, Engine as Settings},
     message::MessageId,
 };
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
 
@@ -26,6 +27,30 @@ async fn class(address: SocketAddr, keys: &str) -> &'static str {
     let id = MessageId(uuid::Uuid::from_u128(1));
     let part = Part { id, message_id: id, identities: vec!["1".into()], number: 1, text: "x".to_owned() };
     engine.send(&part).await.map_or_else(|error| error.class(), |_| "sent")
+}
+
+#[tokio::test]
+async fn a_host_that_drops_packets_is_not_reached() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Nobody accepts: when the backlog is full, the next connection is never answered.
+    let mut waiting = Vec::new();
+    let limit = Duration::from_millis(300);
+    while let Ok(stream) = tokio::time::timeout(limit, TcpStream::connect(address)).await {
+        waiting.push(stream.unwrap());
+    }
+    assert_eq!(class(address, "timeout = '1s'\n").await, "unavailable");
+}
+
+#[test]
+fn a_connection_has_less_time_than_the_call() {
+    for seconds in [1, 9, 30, 3600] {
+        let timeout = Duration::from_secs(seconds);
+        let connect = connect_timeout(timeout);
+        assert!(connect < timeout && connect <= CONNECT_TIMEOUT, "{timeout:?}: {connect:?}");
+    }
 }
 
 /// A provider that promises ten bytes and closes after two.
