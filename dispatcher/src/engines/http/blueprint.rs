@@ -64,7 +64,11 @@ impl Blueprint {
         };
         let in_url =
             |name: &str| value(name).map(|value| utf8_percent_encode(&value, IN_URL).to_string().into());
-        let mut url = Url::parse(&self.url.render(in_url)).map_err(|_| unusable("the URL"))?;
+        let url = self.url.render(in_url);
+        if has_dot_segment(&url) {
+            return Err(unusable("the path of the URL"));
+        }
+        let mut url = Url::parse(&url).map_err(|_| unusable("the URL"))?;
         let body = match &self.content {
             Content::None => None,
             Content::Query(parameters) => {
@@ -101,6 +105,13 @@ impl Blueprint {
         }
         Ok(request)
     }
+}
+
+/// Whether a segment of the path is `.` or `..`, which would be resolved away, and a neighbour with it. No encoding
+/// prevents that: `%2e` is taken for the same.
+fn has_dot_segment(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or("").to_ascii_lowercase().replace("%2e", ".");
+    path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
 }
 
 fn unusable(what: &str) -> SendError {

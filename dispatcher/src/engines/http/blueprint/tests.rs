@@ -85,10 +85,34 @@ fn a_configured_idempotency_key_is_left_alone_and_bad_header_values_are_refused(
     assert_eq!(error.to_string(), "rejected: the header X-Text cannot be made with this message's values");
 }
 
+#[test]
+fn a_value_that_would_climb_in_the_path_is_refused() {
+    for url in ["http://h/to/{identity}/send", "http://h/to/{identity}", "http://h/to/.{identity}?x={text}"] {
+        let error = blueprint(&format!("url = '{url}'\n")).request(&part(".", "..")).unwrap_err();
+        let told = "rejected: the path of the URL cannot be made with this message's values";
+        assert_eq!(error.to_string(), told, "{url}");
+    }
+    let harmless = "url = 'http://h/to/+{identity}?x={text}'\n";
+    assert!(wire(harmless, "..", "..").starts_with("GET http://h/to/+..?x=.."));
+}
+
 proptest! {
+    #[test]
+    fn no_identity_changes_the_path(identity in r"(\.|/|\\|%2[eE]|[?#@:\t\n ]|\PC){0,4}", url in "http://h/a/[.+]?\\{identity\\}(/b)?(\\?c=\\{text\\})?") {
+        let blueprint = blueprint(&format!("url = '{url}'\n"));
+        let segments = |identity: &str| {
+            let request = blueprint.request(&part(identity, "x")).ok()?;
+            assert_eq!(request.url().host_str(), Some("h"));
+            Some(request.url().path().split('/').map(str::is_empty).collect::<Vec<_>>())
+        };
+        prop_assume!(!identity.is_empty());
+        prop_assert!(segments(&identity).is_none_or(|found| Some(found) == segments("x")));
+    }
+
     #[test]
     fn any_value_arrives_as_it_was(identity in any::<String>(), text in any::<String>()) {
         let blueprint = blueprint("url = 'http://h/a/{identity}/b'\nform = { to = '{identity}', msg = '{text}' }\n");
+        prop_assume!(!matches!(identity.as_str(), "." | ".."));
         let request = blueprint.request(&part(&identity, &text)).unwrap();
         prop_assert_eq!(request.url().host_str(), Some("h"));
         let body = request.body().and_then(Body::as_bytes).unwrap();
