@@ -2,7 +2,7 @@
 //!
 //! A body says which field is wrong and why. It never repeats a value: it may be logged by others.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use axum::{
     http::{HeaderValue, Method, StatusCode, header},
@@ -47,20 +47,16 @@ pub enum Refusal {
 pub struct Problem {
     /// The field, by the name that the sender used.
     pub field: String,
-    /// Why it is refused.
-    pub reason: String,
+    /// The rule that it breaks, in our words.
+    pub rule: String,
+    /// What the configuration tells the sender instead. Not for the log: it may name a number.
+    pub message: Option<String>,
 }
 
 impl Problem {
     /// A problem of `field`.
-    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { field: field.into(), reason: reason.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.reason)
+    pub fn new(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self { field: field.into(), rule: rule.into(), message: None }
     }
 }
 
@@ -101,7 +97,8 @@ impl Refusal {
     pub fn detail(&self) -> String {
         match self {
             Self::Invalid(problems) => {
-                problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                let broken = problems.iter().map(|Problem { field, rule, .. }| format!("{field}: {rule}"));
+                broken.collect::<Vec<_>>().join("; ")
             }
             Self::Unavailable(error) => error.to_string(),
             Self::UnknownPath
@@ -128,8 +125,10 @@ impl Refusal {
             }
             Self::Unreadable => format!("{INVALID}\nthe body could not be read\n"),
             Self::Invalid(problems) => {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                format!("{INVALID}\n{}\n", lines.join("\n"))
+                let line = |Problem { field, rule, message }: &Problem| {
+                    format!("{field}: {}\n", message.as_ref().unwrap_or(rule))
+                };
+                format!("{INVALID}\n{}", problems.iter().map(line).collect::<String>())
             }
             Self::Unavailable(_) => "the message could not be queued, send it again\n".to_owned(),
         }

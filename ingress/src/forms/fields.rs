@@ -43,11 +43,11 @@ impl Fields {
         let mut values = BTreeMap::new();
         for field in &self.fields {
             let limit = if field.name == "identity" { self.limits.identity } else { self.limits.text };
-            let value = params.text(&field.parameter);
+            let value = params.text(&field.parameter).map_err(|rule| Problem::new(&field.parameter, rule));
             match value.and_then(|value| check(field, value.as_deref().map(strip), limit)) {
                 Ok(Some(value)) => drop(values.insert(field.name.clone(), value)),
                 Ok(None) => {}
-                Err(reason) => problems.push(Problem::new(&field.parameter, reason)),
+                Err(problem) => problems.push(problem),
             }
         }
         if !problems.is_empty() {
@@ -65,22 +65,23 @@ fn strip(value: &str) -> &str {
 }
 
 /// The value, nothing when it is missing and may be, or why it is refused.
-fn check(field: &Field, value: Option<&str>, limit: usize) -> Result<Option<String>, String> {
+fn check(field: &Field, value: Option<&str>, limit: usize) -> Result<Option<String>, Problem> {
+    let problem = |rule: &str| Problem::new(&field.parameter, rule);
     let value = match value.unwrap_or("") {
-        "" if field.required => return Err("this field is required".to_owned()),
+        "" if field.required => return Err(problem("this field is required")),
         "" => return Ok(None),
         value => value,
     };
     if value.contains('\0') {
-        return Err("null characters are not allowed".to_owned());
+        return Err(problem("null characters are not allowed"));
     }
     let length = value.chars().count();
     if length > limit {
-        return Err(format!("ensure this value has at most {limit} characters (it has {length})"));
+        return Err(problem(&format!("ensure this value has at most {limit} characters (it has {length})")));
     }
     match broken_rule(field, value, length) {
         None => Ok(Some(value.to_owned())),
-        Some(reason) => Err(field.message.clone().unwrap_or_else(|| reason.into_owned())),
+        Some(rule) => Err(Problem { message: field.message.clone(), ..problem(&rule) }),
     }
 }
 
@@ -128,7 +129,7 @@ mod tests {
     }
 
     fn checked(field: &Field, value: &str) -> Result<Option<String>, String> {
-        check(field, Some(strip(value)), 10)
+        check(field, Some(strip(value)), 10).map_err(|problem| problem.message.unwrap_or(problem.rule))
     }
 
     #[test]
