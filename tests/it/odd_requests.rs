@@ -17,6 +17,7 @@ use crate::on_every_shape;
 
 on_every_shape!(
     requests_follow_each_other_on_a_connection,
+    a_body_that_is_too_large_is_not_asked_for,
 );
 
 const CONFIG: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n\
@@ -53,6 +54,17 @@ async fn requests_follow_each_other_on_a_connection(shape: Shape) -> Result<()> 
         answers.split("HTTP/1.").skip(1).filter_map(|answer| answer.split(' ').nth(1)).collect();
     assert_eq!(statuses, ["200", "400", "200"], "{answers}");
     stack.expect_sent("b", "1", &["a"; 2]).await?;
+    stack.finish().await
+}
+
+async fn a_body_that_is_too_large_is_not_asked_for(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, CONFIG, &["b"]).await?;
+    let head = "POST /backends/b/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n";
+    let mut stream = send(&stack.url("/")?, head)?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 413");
     stack.finish().await
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{ConnectInfo, State as Extract},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -76,6 +76,10 @@ async fn accept<'e>(
 async fn read_body(state: &State, body: Body) -> Result<Bytes, Refusal> {
     let limit = state.endpoints.max_body_bytes;
     let timeout = state.endpoints.request_timeout;
+    // Before the first read, which would ask a client that waits for `100 Continue` to send it all.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::TooLarge(limit));
+    }
     let reading = async {
         let mut chunks = body.into_data_stream();
         // Most bodies come in one piece, which is not copied.
