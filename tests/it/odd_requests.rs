@@ -18,6 +18,7 @@ use crate::on_every_shape;
 on_every_shape!(
     requests_follow_each_other_on_a_connection,
     a_body_that_is_too_large_is_not_asked_for,
+    an_answer_may_have_no_body,
 );
 
 const CONFIG: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n\
@@ -65,6 +66,14 @@ async fn a_body_that_is_too_large_is_not_asked_for(shape: Shape) -> Result<()> {
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;
     assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 413");
+    stack.finish().await
+}
+
+async fn an_answer_may_have_no_body(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, CONFIG, &["b"]).await?;
+    let answer = stack.post("/silent", &[("identity", "1"), ("text", "echo a")]).await?;
+    assert_eq!(answer, (204, String::new()));
+    stack.expect_sent("b", "1", &["a"]).await?;
     stack.finish().await
 }
 

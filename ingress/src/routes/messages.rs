@@ -113,11 +113,14 @@ async fn publish(state: &State, message: &IncomingMessage, traceparent: Option<&
 
 fn success(id: MessageId, answer: &Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let mut response = (status, answer.body.clone()).into_response();
+    // These two have no body, whatever is configured.
+    let mut response = if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        status.into_response()
+    } else {
+        let content_type = [(header::CONTENT_TYPE, answer.content_type.as_str())];
+        (status, content_type, answer.body.clone()).into_response()
+    };
     let headers = response.headers_mut();
-    if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
-        headers.insert(header::CONTENT_TYPE, content_type);
-    }
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert("message-id", id);
     }

@@ -46,6 +46,7 @@ impl Service {
     fn new(queue: Recorder) -> Self {
         let text = "[queue]\nurl = 'embedded:x'\n[ingress]\nmax_body_bytes = 100\n[backends.b]\nengine = 'httptester'\n\
                     [[endpoints]]\nbackend = 'b'\nparams = { identity = 'phone' }\n\
+                    [[endpoints]]\nbackend = 'b'\npath = '/silent'\nanswer = { status = 204 }\n\
                     [[endpoints]]\nbackend = 'b'\npath = '/in/b'\nmethods = ['POST']\n\
                     auth = { basic = { user = 'u', password = 'p' } }\n";
         let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
@@ -140,6 +141,14 @@ async fn basic_authentication_is_asked_for_and_checked() {
     assert!(response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap().starts_with("Basic "));
     let request = post("/in/b/").header(header::AUTHORIZATION, "Basic dTpw");
     assert_eq!(service.send(request, "identity=1&text=x").await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn an_answer_without_content_has_no_body() {
+    let service = Service::new(Recorder::default());
+    let (response, body) = service.send(post("/silent"), "identity=1&text=x").await;
+    assert_eq!((response.status().as_u16(), body.as_str()), (204, ""));
+    assert!(!response.headers().contains_key(header::CONTENT_TYPE));
 }
 
 #[tokio::test]
