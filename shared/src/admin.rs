@@ -47,8 +47,9 @@ pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle) -> Router {
         .route("/metrics", get(|| std::future::ready(metrics())))
 }
 
-/// Serves `pages` until a stop is asked for.
+/// Serves `pages` until a stop is asked for, and keeps what they show of moderate size.
 pub async fn serve(listener: TcpListener, pages: Router, lifecycle: Lifecycle) {
+    lifecycle.spawn("metrics upkeep", telemetry::keep_up(lifecycle.clone()));
     http::serve(listener, pages, HEAD_TIMEOUT, &lifecycle).await;
 }
 
@@ -63,6 +64,5 @@ fn metrics() -> Response {
     let Some(metrics) = telemetry::metrics() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "another metrics recorder is installed\n").into_response();
     };
-    metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
 }

@@ -1,6 +1,6 @@
 //! Logs and metrics: how they are set up, and what may appear in them.
 
-use std::{fmt, io::IsTerminal, sync::OnceLock};
+use std::{fmt, io::IsTerminal, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{
@@ -9,10 +9,16 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::{LogFormat, Logging};
+use crate::{
+    config::{LogFormat, Logging},
+    lifecycle::Lifecycle,
+};
 
 /// The buckets of every histogram of durations, in seconds.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// How long histograms gather.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts logging to standard error. Called once, by the program.
 pub fn start_logs(logging: &Logging) {
@@ -39,6 +45,22 @@ pub fn metrics() -> Option<&'static PrometheusHandle> {
         builder.install_recorder().ok()
     };
     HANDLE.get_or_init(start).as_ref()
+}
+
+/// Sorts what histograms have gathered into their buckets, until a stop is asked for: it grows with every message else,
+/// on a process whose metrics nobody reads.
+pub async fn keep_up(lifecycle: Lifecycle) {
+    let upkeep = || metrics().into_iter().for_each(PrometheusHandle::run_upkeep);
+    every(UPKEEP, &lifecycle, upkeep).await;
+}
+
+async fn every(period: Duration, lifecycle: &Lifecycle, work: impl Fn()) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(period) => work(),
+            () = lifecycle.stopping() => return,
+        }
+    }
 }
 
 /// Whether numbers and texts may be logged: `logging.show_messages`.
@@ -96,7 +118,23 @@ impl fmt::Display for Chain<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn upkeep_is_done_every_few_seconds_until_a_stop() {
+        let (lifecycle, done) = (Lifecycle::default(), Cell::new(0));
+        let upkeep = every(UPKEEP, &lifecycle, || {
+            done.set(done.get() + 1);
+            if done.get() == 3 {
+                lifecycle.stop();
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        upkeep.await;
+        assert_eq!((done.get(), begun.elapsed()), (3, 3 * UPKEEP));
+    }
 
     #[test]
     fn numbers_and_texts_are_hidden_unless_the_configuration_shows_them() {
