@@ -23,7 +23,7 @@ pub enum Exit {
     Unavailable = 69,
     /// A task that must run ended.
     Task = 70,
-    /// The drain deadline passed with work unfinished; it will be redelivered.
+    /// The drain deadline passed, or a second signal came, with work unfinished; it will be redelivered.
     Drain = 75,
     /// The configuration has problems.
     Config = 78,
@@ -58,19 +58,33 @@ struct Inner {
 }
 
 impl Lifecycle {
-    /// Asks for a stop on SIGTERM and SIGINT.
+    /// Asks for a stop on SIGTERM and SIGINT; a second one ends the process at once.
     pub fn watch_signals(&self) -> std::io::Result<()> {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let lifecycle = self.clone();
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-                _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-                () = lifecycle.stopping() => {}
-            }
+        let watch = async move {
+            let mut next = async || {
+                tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                }
+            };
+            tracing::info!("{}: stopping", next().await);
             lifecycle.stop();
-        });
+            let signal = next().await;
+            tracing::warn!(
+                exit = Exit::Drain as u8,
+                "{signal} again: ending at once; what was unfinished is redelivered"
+            );
+            // The one exit besides the end of `main`: an operator who asks twice does not want to wait for anything.
+            std::process::exit(Exit::Drain as i32);
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a stop must not wait for the signal that cuts it short"
+        )]
+        drop(tokio::spawn(watch));
         Ok(())
     }
 

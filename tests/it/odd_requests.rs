@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use integration_tests::{
-    Service,
+    Provider, Service, eventually,
+    provider::Behaviour,
     stack::{DEADLINE, Shape, Stack},
 };
 
@@ -116,4 +117,28 @@ async fn a_stop_waits_for_no_half_request() -> Result<()> {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     drop(open);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_the_process_at_once() -> Result<()> {
+    let (folder, provider) = (tempfile::tempdir()?, Provider::start()?);
+    provider.behave(Behaviour::Hang);
+    let config = format!(
+        "drain_timeout = '10m'\n[backends.p]\nengine = 'http'\nurl = '{}'\ntimeout = '10m'\n\
+         [[endpoints]]\nbackend = 'p'\n[[apps]]\napp = 'echo'\n",
+        provider.url("/send")
+    );
+    let mut gateway = gateway(folder.path(), &config, &[]).await?;
+    let request = "GET /backends/p/?identity=1&text=echo+a HTTP/1.0\r\n\r\n";
+    assert!(read_to_end(&send(&gateway.ingress_url("/")?, request)?)?.contains(" 200 "));
+    provider.wait_for(1, DEADLINE).await?;
+    gateway.terminate()?;
+    let told = |gateway: &Service, text: &str| {
+        let found = gateway.stderr().iter().any(|line| line.contains(text));
+        if found { Ok(()) } else { Err(anyhow!("not told: {text}")) }
+    };
+    eventually("the stop has begun", DEADLINE, async || told(&gateway, "SIGTERM: stopping")).await?;
+    gateway.terminate()?;
+    assert_eq!(gateway.wait_exit(DEADLINE).await?, 75);
+    told(&gateway, "SIGTERM again")
 }
