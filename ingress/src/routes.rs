@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::Router;
 use metrics::{Counter, Histogram};
+use percent_encoding::percent_decode_str;
 use shared::{
     config::{Config, auth::Auth},
     message::BackendName,
@@ -53,9 +54,10 @@ impl Endpoints {
         }
     }
 
-    /// The endpoint at `path`, with or without a trailing slash.
+    /// The endpoint at `path`, with or without a trailing slash, however it is escaped.
     fn find(&self, path: &str) -> Option<&Arc<Endpoint>> {
-        self.by_path.get(path.strip_suffix('/').unwrap_or(path))
+        let path = percent_decode_str(path).decode_utf8().ok()?;
+        self.by_path.get(path.strip_suffix('/').unwrap_or(&path))
     }
 }
 

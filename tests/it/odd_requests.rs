@@ -19,6 +19,7 @@ use crate::on_every_shape;
 on_every_shape!(
     requests_follow_each_other_on_a_connection,
     a_body_that_is_too_large_is_not_asked_for,
+    a_path_may_be_escaped,
     an_answer_may_have_no_body,
 );
 
@@ -67,6 +68,15 @@ async fn a_body_that_is_too_large_is_not_asked_for(shape: Shape) -> Result<()> {
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;
     assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 413");
+    stack.finish().await
+}
+
+async fn a_path_may_be_escaped(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, CONFIG, &["b"]).await?;
+    for (path, status) in [("/backends/%62/", 200), ("/%62ackend/b", 200), ("/backends/%FF/", 404)] {
+        assert_eq!(stack.post(path, &[("identity", "1"), ("text", "echo a")]).await?.0, status, "{path}");
+    }
+    stack.expect_sent("b", "1", &["a"; 2]).await?;
     stack.finish().await
 }
 

@@ -89,7 +89,16 @@ async fn read_parts(
     mut multipart: multer::Multipart<'_>,
     charset: &'static Encoding,
 ) -> Result<Params, Problem> {
-    let malformed = |_| Problem::new("body", "not valid multipart/form-data");
+    let malformed = |error| {
+        let ends_early = matches!(
+            error,
+            multer::Error::IncompleteFieldData { .. }
+                | multer::Error::IncompleteHeaders
+                | multer::Error::IncompleteStream
+        );
+        let rule = if ends_early { "the body ends too early" } else { "not valid multipart/form-data" };
+        Problem::new("body", rule)
+    };
     let mut pairs = Vec::new();
     while let Some(part) = multipart.next_field().await.map_err(malformed)? {
         if pairs.len() == MAX_PARAMETERS {
@@ -195,6 +204,16 @@ mod tests {
             Params::body(Some("multipart/form-data; boundary=X"), &body.into(), encoding_rs::UTF_8).unwrap();
         assert_eq!(params.text("text").unwrap().as_deref(), Some("hello\r\nyou"));
         assert_eq!(params.raw("f"), None);
+    }
+
+    #[test]
+    fn a_multipart_body_that_was_cut_is_told_so() {
+        let whole = "--X\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nhello\r\n--X--\r\n";
+        for length in [whole.len() - 4, whole.len() - 10, 20, 0] {
+            let body = Bytes::copy_from_slice(&whole.as_bytes()[..length]);
+            let cut = Params::body(Some("multipart/form-data; boundary=X"), &body, encoding_rs::UTF_8);
+            assert_eq!(cut.err().unwrap(), Problem::new("body", "the body ends too early"), "{length}");
+        }
     }
 
     #[test]

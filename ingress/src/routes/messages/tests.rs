@@ -87,11 +87,19 @@ async fn a_message_is_published_and_then_answered_with_ok() {
 #[tokio::test]
 async fn both_spellings_of_both_default_paths_are_answered_and_no_other() {
     let service = Service::new(Recorder::default());
-    for path in ["/backends/b/", "/backends/b", "/backend/b/", "/backend/b"] {
+    for path in ["/backends/b/", "/backends/b", "/backend/b/", "/backend/b", "/%62ackend%73/b/"] {
         let (response, _) = service.send(post(path), "phone=1&text=x").await;
         assert_eq!(response.status(), 200, "{path}");
     }
-    for path in ["/", "/backends/", "/backends/b//", "/backends/B/", "/backends/b/x"] {
+    for path in [
+        "/",
+        "/backends/",
+        "/backends/b//",
+        "/backends/B/",
+        "/backends/b/x",
+        "/backends/%FF",
+        "/backends/%2562",
+    ] {
         let (response, body) = service.send(post(path), "phone=1&text=x").await;
         assert_eq!(
             (response.status().as_u16(), body.as_str()),
