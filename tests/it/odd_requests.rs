@@ -130,6 +130,31 @@ async fn a_stop_waits_for_no_half_request() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_tells_what_an_operator_can_mend() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = format!(
+        "{CONFIG}[[endpoints]]\nbackend = 'b'\npath = '/one'\n[endpoints.fields]\n\
+                          identity = {{ one_of = ['123'], message = 'other than 123' }}\n\
+                          [[endpoints]]\nbackend = 'b'\npath = '/closed'\n\
+                          auth = {{ basic = {{ user = 'u', password = 'p' }} }}\n"
+    );
+    let mut gateway = gateway(folder.path(), &config, &[]).await?;
+    for (path, status) in [("/none", "404"), ("/closed?identity=1", "401"), ("/one?identity=1&text=x", "400")]
+    {
+        let answer =
+            read_to_end(&send(&gateway.ingress_url("/")?, &format!("GET {path} HTTP/1.0\r\n\r\n"))?)?;
+        assert!(answer.contains(status), "{answer}");
+    }
+    gateway.terminate()?;
+    assert_eq!(gateway.wait_exit(DEADLINE).await?, 0);
+    let log = gateway.stderr();
+    let refused: Vec<&String> = log.iter().filter(|line| line.contains("refused")).collect();
+    assert_eq!(refused.len(), 1, "{log:?}");
+    assert!(refused[0].contains("identity: select one of") && !refused[0].contains("123"), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_the_process_at_once() -> Result<()> {
     let (folder, provider) = (tempfile::tempdir()?, Provider::start()?);
     provider.behave(Behaviour::Hang);

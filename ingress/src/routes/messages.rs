@@ -132,10 +132,12 @@ fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
     metrics::counter!("gateway_refused_total", "reason" => reason).increment(1);
     let backend = endpoint.map_or("", |endpoint| endpoint.backend.as_str());
     let detail = refusal.detail();
-    if refusal.status().is_server_error() {
-        tracing::error!(backend, reason, detail, "refused");
-    } else {
-        tracing::warn!(backend, reason, detail, "refused");
+    match refusal.status() {
+        StatusCode::SERVICE_UNAVAILABLE => tracing::error!(backend, reason, detail, "refused"),
+        // A provider whose messages are lost: its operator wants to know why.
+        StatusCode::BAD_REQUEST => tracing::warn!(backend, reason, detail, "refused"),
+        // Anybody can cause the others, as often as they like.
+        _ => tracing::debug!(backend, reason, detail, "refused"),
     }
     refusal.into_response()
 }
