@@ -1,4 +1,5 @@
-//! The private pages of the engines: `GET /httptester/<backend>?identity=N`, what was sent by this process.
+//! The private pages of the engines: `GET /httptester/<backend>?identity=N`, what was sent by this process, and
+//! `/httptester/`, which backends there are.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,10 +34,19 @@ struct Page {
 /// All pages.
 pub(crate) fn routes(engines: &Engines) -> Router {
     let testers: Testers = Arc::new(engines.testers().clone());
-    Router::new()
+    let pages = if testers.is_empty() {
+        Router::new()
+    } else {
+        Router::new().route("/httptester", get(list_testers)).route("/httptester/", get(list_testers))
+    };
+    pages
         .route("/httptester/{backend}", get(list_sent))
         .route("/httptester/{backend}/", get(list_sent))
         .with_state(testers)
+}
+
+async fn list_testers(State(testers): State<Testers>) -> String {
+    testers.keys().flat_map(|name| ["/httptester/", name.as_str(), "\n"]).collect()
 }
 
 async fn list_sent(

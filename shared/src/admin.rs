@@ -1,13 +1,16 @@
-//! The private pages that every process has: `/health/live`, `/health/ready`, `/metrics`.
+//! The private pages that every process has: `/health/live`, `/health/ready`, `/metrics`, and `/`, the list of all.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    http::{StatusCode, header},
+    body::Body,
+    http::{Request, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 
 /// How long an operator's or a monitor's request may take to say what it wants.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pages that a process may have.
+const PAGES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/httptester/"];
 
 /// Opens a listener. `key` is where the address came from, for the one line that a failure gets.
 pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
@@ -50,7 +56,26 @@ pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle) -> Router {
 /// Serves `pages` until a stop is asked for, and keeps what they show of moderate size.
 pub async fn serve(listener: TcpListener, pages: Router, lifecycle: Lifecycle) {
     lifecycle.spawn("metrics upkeep", telemetry::keep_up(lifecycle.clone()));
+    let index = index(&pages).await;
+    let pages = pages.route("/", get(move || std::future::ready(index.clone())));
     http::serve(listener, pages, HEAD_TIMEOUT, &lifecycle).await;
+}
+
+/// The page `/`: a line for each of [`PAGES`] that this process has. Asked of the pages themselves, which are merged from
+/// several services.
+async fn index(pages: &Router) -> String {
+    let mut index = String::new();
+    let pages = TowerToHyperService::new(pages.clone());
+    for page in PAGES {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_static(page);
+        let Ok(answer) = pages.call(request).await;
+        if answer.status() != StatusCode::NOT_FOUND {
+            index += page;
+            index.push('\n');
+        }
+    }
+    index
 }
 
 fn health(checks: &[Check]) -> Response {
@@ -65,4 +90,16 @@ fn metrics() -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "another metrics recorder is installed\n").into_response();
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_pages_that_are_there_are_listed() {
+        let page = || get(async || StatusCode::SERVICE_UNAVAILABLE);
+        let pages = Router::new().route("/health/live", page()).route("/metrics", page());
+        assert_eq!(index(&pages).await, "/health/live\n/metrics\n");
+    }
 }

@@ -21,6 +21,7 @@ on_every_shape!(
     a_body_that_is_too_large_is_not_asked_for,
     a_path_may_be_escaped,
     an_answer_may_have_no_body,
+    the_private_listener_lists_its_pages,
 );
 
 const CONFIG: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n\
@@ -85,6 +86,19 @@ async fn an_answer_may_have_no_body(shape: Shape) -> Result<()> {
     let answer = stack.post("/silent", &[("identity", "1"), ("text", "echo a")]).await?;
     assert_eq!(answer, (204, String::new()));
     stack.expect_sent("b", "1", &["a"]).await?;
+    stack.finish().await
+}
+
+async fn the_private_listener_lists_its_pages(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, CONFIG, &["b"]).await?;
+    let pages = ["/health/live", "/health/ready", "/metrics", "/httptester/"];
+    for (path, lines) in [("/", &pages[..]), ("/httptester/", &["/httptester/b"])] {
+        for url in stack.admin_urls(path) {
+            let answer = stack.client().get(url).send().await?;
+            assert!(answer.headers()["content-type"].to_str()?.starts_with("text/plain"));
+            assert_eq!(answer.text().await?.lines().collect::<Vec<_>>(), lines);
+        }
+    }
     stack.finish().await
 }
 
