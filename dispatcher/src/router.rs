@@ -1,7 +1,7 @@
 //! Runs a message through the phases of the apps: filter, parse, handle, default, cleanup; each reply through outgoing.
 //!
-//! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app does not go unnoticed:
-//! none of the replies is sent, and the message is tried again.
+//! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app does not go
+//! unnoticed: none of the replies is sent, and the message is tried again.
 
 use std::fmt;
 

@@ -21,6 +21,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -116,8 +117,10 @@ async fn converse(
 }
 
 /// Lets the peer of a connection that we have ended say the rest. Closed at once, a body that was refused unread would
-/// break the connection under the peer's hands, and the refusal be lost.
+/// break the connection under the peer's hands, and the refusal be lost. But first the peer is told that it has ended:
+/// it might send its next request into a connection that was only idle for too long.
 async fn linger(mut stream: TcpStream) {
+    drop(stream.shutdown().await);
     drop(tokio::time::timeout(LINGER, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await);
 }
 

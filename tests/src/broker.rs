@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::eventually;
 use crate::owned::OwnedChild;
@@ -27,6 +28,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The list of queues is saved after half a second without a change.
 const SAVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the server may take to answer one connection.
+const HELLO_DEADLINE: Duration = Duration::from_secs(3);
 
 /// An orderly stop takes about a second; a broker that does not end is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
@@ -133,8 +137,12 @@ impl Broker {
             if let Some(status) = self.server.exit_status()? {
                 return Ok(Err(anyhow::anyhow!("RabbitMQ ended with {status}")));
             }
-            let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
-            connection.close(200, "ready".into()).await?;
+            // A server that accepts while it still boots may never answer that connection.
+            let hello = async {
+                let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
+                connection.close(200, "ready".into()).await
+            };
+            timeout(HELLO_DEADLINE, hello).await??;
             anyhow::Ok(Ok(()))
         });
         ready.await.and_then(|outcome| outcome).with_context(|| self.site.log_tail())

@@ -28,5 +28,13 @@ pub async fn eventually<T, E: Display>(
         }
         sleep(INTERVAL).await;
     }
-    bail!("not within {deadline:?}: {what}; last status: {status}")
+    let failure = format!("not within {deadline:?}: {what}; last status: {status}");
+    tell(&failure);
+    bail!(failure)
+}
+
+/// Printed as well, because a harness value that complains in its `Drop` hides the error that a test returns.
+#[expect(clippy::print_stderr, reason = "the test runner shows it beside the failed test")]
+fn tell(failure: &str) {
+    eprintln!("{failure}");
 }

@@ -27,13 +27,24 @@ pub async fn receive_message(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    let has_body = !body.is_end_stream();
     let path = parts.uri.path().to_owned();
-    let Some(endpoint) = state.endpoints.find(&path) else {
-        return refuse(Refusal::UnknownPath, None);
+    let endpoint = state.endpoints.find(&path);
+    let accepted = match endpoint {
+        Some(endpoint) => accept(&state, endpoint, peer, parts, body).await,
+        None => Err(Refusal::UnknownPath),
     };
-    match accept(&state, endpoint, peer, parts, body).await {
+    match accepted {
         Ok((id, answer)) => success(id, answer),
-        Err(refusal) => refuse(refusal, Some(endpoint)),
+        Err(refusal) => {
+            let unread = has_body && !refusal.follows_body();
+            let mut response = refuse(refusal, endpoint.map(Arc::as_ref));
+            if unread {
+                // The connection ends with a body that nobody reads; said, so that no other request is sent into it.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
     }
 }
 

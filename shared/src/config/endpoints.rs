@@ -180,9 +180,10 @@ fn read_paths(
 /// The path without its last slash.
 fn read_path(entry: &Entry<'_>) -> Option<String> {
     let path = String::read(entry.clone())?;
-    let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
+    // Requests are looked up decoded, so an escape in a path would never match.
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#%".contains(&byte);
     if !path.starts_with('/') || !path.bytes().all(allowed) || path.contains("//") {
-        return entry.problem("a path starts with `/` and has no space, `?`, `#` or `//`");
+        return entry.problem("a path starts with `/` and has no space, `?`, `#`, `%` or `//`");
     }
     Some(path.strip_suffix('/').unwrap_or(&path).to_owned())
 }

@@ -135,7 +135,7 @@ fn a_path_that_no_request_can_have_is_refused() {
         let told = problems(&format!("[[endpoints]]\nbackend = 'b'\npath = '{path}'\n"));
         assert_eq!(
             told,
-            ["g.toml:7: endpoints[0].path: a path starts with `/` and has no space, `?`, `#` or `//`"]
+            ["g.toml:7: endpoints[0].path: a path starts with `/` and has no space, `?`, `#`, `%` or `//`"]
         );
     }
 }

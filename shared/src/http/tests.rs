@@ -1,10 +1,9 @@
 //! Real connections, over the loopback.
 
+use std::time::Instant;
+
 use axum::{extract::State, routing::get};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::Notify,
-};
+use tokio::{io::AsyncReadExt, sync::Notify};
 
 use super::*;
 
@@ -67,7 +66,10 @@ async fn finished(lifecycle: &Lifecycle) {
 async fn a_head_that_is_never_ended_is_given_up() {
     let (address, _, lifecycle) = start(Duration::from_millis(100)).await;
     for head in ["", "GET", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        let begun = Instant::now();
         assert_eq!(read_to(&mut connect(address, head).await, "").await, "", "{head:?}");
+        // The peer sees it before we are done with it, so that it sends no other request.
+        assert!(begun.elapsed() < LINGER, "{head:?}: {:?}", begun.elapsed());
     }
     lifecycle.stop();
     finished(&lifecycle).await;

@@ -139,6 +139,25 @@ async fn a_body_over_the_limit_is_refused() {
     let (response, body) =
         service.send(post("/backends/b/"), &format!("phone=1&text={}", "x".repeat(100))).await;
     assert_eq!((response.status().as_u16(), body.as_str()), (413, "the body is longer than 100 bytes\n"));
+    assert_eq!(response.headers()[header::CONNECTION], "close");
+}
+
+#[tokio::test]
+async fn only_a_body_that_nobody_reads_ends_the_connection() {
+    let service = Service::new(Recorder::default());
+    let (response, _) = service.send(post("/nowhere/"), "phone=1").await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()[header::CONNECTION]),
+        (404, &HeaderValue::from_static("close"))
+    );
+    for (request, body) in [
+        (HttpRequest::get("/nowhere/"), ""),
+        (post("/backends/b/"), "text=x"),
+        (post("/backends/b/"), "phone=1&text=x"),
+    ] {
+        let (response, _) = service.send(request, body).await;
+        assert!(!response.headers().contains_key(header::CONNECTION));
+    }
 }
 
 #[tokio::test]

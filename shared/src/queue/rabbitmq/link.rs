@@ -26,7 +26,7 @@ use crate::{
 const HEARTBEAT_SECONDS: &str = "10";
 
 /// How long a connection, its channels and the topology may take.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a connection may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
