@@ -93,10 +93,12 @@ async fn a_stop_waits_for_no_connection_without_a_request() {
 #[tokio::test]
 async fn a_stop_waits_for_the_answer_of_a_request_in_hand() {
     let (address, slow, lifecycle) = start(LONG).await;
+    let mut idle = connect(address, "GET / HTTP/1.1\r\n").await;
     let mut stream = connect(address, "GET /slow HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n").await;
     slow.begun.notified().await;
     lifecycle.stop();
-    tokio::time::sleep(LAST_HEAD + Duration::from_millis(100)).await;
+    // Closed when a stop has waited for heads as long as it does.
+    assert_eq!(read_to(&mut idle, "").await, "");
     assert!(TcpStream::connect(address).await.is_err());
     slow.end.notify_one();
     let answer = read_to(&mut stream, "").await;
