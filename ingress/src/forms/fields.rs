@@ -1,6 +1,6 @@
 //! The fields of a message: cleaned as RapidSMS cleans them, then checked by the endpoint's rules.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use shared::config::{Config, Endpoint, endpoints::Field};
 
@@ -79,33 +79,10 @@ fn check(field: &Field, value: Option<&str>, limit: usize) -> Result<Option<Stri
     if length > limit {
         return Err(problem(&format!("ensure this value has at most {limit} characters (it has {length})")));
     }
-    match broken_rule(field, value, length) {
+    match field.broken_rule(value) {
         None => Ok(Some(value.to_owned())),
         Some(rule) => Err(Problem { message: field.message.clone(), ..problem(&rule) }),
     }
-}
-
-fn broken_rule(field: &Field, value: &str, length: usize) -> Option<Cow<'static, str>> {
-    if let Some(least) = field.min_length.filter(|least| length < *least) {
-        return Some(format!("ensure this value has at least {least} characters (it has {length})").into());
-    }
-    if let Some(most) = field.max_length.filter(|most| length > *most) {
-        return Some(format!("ensure this value has at most {most} characters (it has {length})").into());
-    }
-    if field.integer && !is_integer(value) {
-        return Some("enter a whole number".into());
-    }
-    if field.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(value)) {
-        return Some("enter a valid value".into());
-    }
-    let listed = field.one_of.is_empty() || field.one_of.iter().any(|allowed| allowed == value);
-    (!listed).then_some("select one of the allowed values".into())
-}
-
-/// A sign, then ASCII digits: what every program reads as the same number.
-fn is_integer(value: &str) -> bool {
-    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

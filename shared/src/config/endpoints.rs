@@ -1,6 +1,6 @@
 //! `[[endpoints]]`: the paths that providers post to. One variant a form; its keys are read here, by both services.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use regex::Regex;
 
@@ -309,17 +309,38 @@ fn limit_of(name: &str, ingress: &Ingress) -> (&'static str, usize) {
 }
 
 impl Field {
-    /// Whether `value` keeps the rules beside `one_of`.
-    fn takes(&self, value: &str) -> bool {
+    /// The first rule that a value breaks, in our words.
+    #[must_use]
+    pub fn broken_rule(&self, value: &str) -> Option<Cow<'static, str>> {
         let length = value.chars().count();
-        let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
-        !value.is_empty()
-            && value.trim() == value
-            && self.min_length.is_none_or(|least| length >= least)
-            && self.max_length.is_none_or(|most| length <= most)
-            && !(self.integer && (digits.is_empty() || digits.contains(|c: char| !c.is_ascii_digit())))
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(value))
+        if let Some(least) = self.min_length.filter(|least| length < *least) {
+            return Some(
+                format!("ensure this value has at least {least} characters (it has {length})").into(),
+            );
+        }
+        if let Some(most) = self.max_length.filter(|most| length > *most) {
+            return Some(format!("ensure this value has at most {most} characters (it has {length})").into());
+        }
+        if self.integer && !is_integer(value) {
+            return Some("enter a whole number".into());
+        }
+        if self.pattern.as_ref().is_some_and(|pattern| !pattern.is_match(value)) {
+            return Some("enter a valid value".into());
+        }
+        let listed = self.one_of.is_empty() || self.one_of.iter().any(|allowed| allowed == value);
+        (!listed).then_some("select one of the allowed values".into())
     }
+
+    /// Whether `value`, one of `one_of`, can ever arrive: cleaning leaves it as it is, and it keeps the other rules.
+    fn takes(&self, value: &str) -> bool {
+        !value.is_empty() && value.trim() == value && self.broken_rule(value).is_none()
+    }
+}
+
+/// A sign, then ASCII digits: what every program reads as the same number.
+fn is_integer(value: &str) -> bool {
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A pattern that must match all of a value.
