@@ -21,6 +21,7 @@ use shared::{
     message::{BackendName, Identity, IncomingMessage},
     template::Template,
 };
+use tokio::time::Instant;
 
 /// The page's example, compiled.
 #[cfg(doctest)]
@@ -29,6 +30,17 @@ struct WritingAnApp;
 
 /// Why an app failed. The message is tried again later.
 pub type AppError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a phase has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The app says so.
+    #[error(transparent)]
+    Failed(AppError),
+    /// It was not done in time.
+    #[error("it is over the time limit, dispatcher.app_timeout")]
+    OverTime,
+}
 
 /// Takes part in the router's phases. Every phase has a default that does nothing.
 pub trait App: Send + Sync {
@@ -112,10 +124,14 @@ impl<'a, T> Step<'a, T> {
         Self::Later(Box::pin(future))
     }
 
-    pub(crate) async fn done(self) -> Result<T, AppError> {
+    /// The result, unless it is not there at `deadline`.
+    pub(crate) async fn done_by(self, deadline: Instant) -> Result<T, StepError> {
         match self {
-            Self::Ready(result) => result,
-            Self::Later(future) => future.await,
+            Self::Ready(result) => result.map_err(StepError::Failed),
+            Self::Later(future) => match tokio::time::timeout_at(deadline, future).await {
+                Ok(result) => result.map_err(StepError::Failed),
+                Err(_elapsed) => Err(StepError::OverTime),
+            },
         }
     }
 }

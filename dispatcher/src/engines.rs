@@ -18,9 +18,7 @@ use shared::{
 };
 
 use self::httptester::HttpTester;
-
-/// The class of [`SendError::Unavailable`].
-pub(crate) const UNAVAILABLE: &str = "unavailable";
+use crate::gate::Gate;
 
 /// Sends for one backend.
 pub trait Engine: Send + Sync {
@@ -118,7 +116,7 @@ impl SendError {
         match self {
             Self::Rejected { .. } => "rejected",
             Self::NotSent { .. } => "not_sent",
-            Self::Unavailable { .. } => UNAVAILABLE,
+            Self::Unavailable { .. } => "unavailable",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -156,6 +154,8 @@ pub struct Backend {
     pub concurrency: u16,
     /// What becomes of a part of which nobody knows.
     pub on_unknown: OnUnknown,
+    /// Whether the provider takes anything.
+    pub gate: Arc<Gate>,
 }
 
 /// The engines of all backends.
@@ -175,7 +175,8 @@ impl Engines {
                 config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings)?),
             };
             let (concurrency, on_unknown) = (settings.concurrency, settings.on_unknown);
-            engines.backends.insert(name.clone(), Backend { engine, concurrency, on_unknown });
+            let backend = Backend { engine, concurrency, on_unknown, gate: Arc::default() };
+            engines.backends.insert(name.clone(), backend);
         }
         Ok(engines)
     }

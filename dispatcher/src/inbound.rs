@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
+    config::Config,
     lifecycle::Lifecycle,
     message::{BackendName, Identity, IncomingMessage, OutgoingMessage},
     queue::{Disposition, Headers, Message, Publish, Route, header},
     telemetry::{Chain, Privacy},
     trace,
 };
+use tokio::time::Instant;
 
 use crate::{
     lanes::Work,
@@ -32,13 +34,8 @@ pub struct Inbound {
 
 impl Inbound {
     /// Routes with `router`, publishes to `queue`.
-    pub fn new(
-        router: Arc<Router>,
-        queue: Arc<dyn Publish>,
-        privacy: Privacy,
-        lifecycle: &Lifecycle,
-    ) -> Self {
-        Self { router, queue, privacy, lifecycle: lifecycle.clone() }
+    pub fn new(router: Arc<Router>, queue: Arc<dyn Publish>, config: &Config, lifecycle: &Lifecycle) -> Self {
+        Self { router, queue, privacy: Privacy::new(&config.logging), lifecycle: lifecycle.clone() }
     }
 
     async fn handle(&self, queued: &Message, message: IncomingMessage) -> Disposition {
@@ -46,9 +43,12 @@ impl Inbound {
         let routed = match self.router.route(message).await {
             Ok(routed) => routed,
             Err(error) => {
-                let reason = Chain(&error).to_string();
+                let (reason, headers) = (Chain(&error).to_string(), Headers::new());
                 tracing::error!(message_id = %id, attempt = queued.attempts() + 1, %reason, "not handled");
-                return Disposition::Retry { class: "app_failed", reason, headers: Headers::new() };
+                if error.is_over_time() {
+                    return Disposition::DeadLetter { class: "over_time", reason, headers };
+                }
+                return Disposition::Retry { class: "app_failed", reason, headers };
             }
         };
         let Routed { outcome, replies } = routed;
@@ -101,7 +101,12 @@ impl Work for Inbound {
         vec![(message.backend.clone(), message.identity.clone())]
     }
 
-    fn run<'a>(&'a self, queued: &'a Message, message: IncomingMessage) -> BoxFuture<'a, Disposition> {
+    fn run<'a>(
+        &'a self,
+        queued: &'a Message,
+        message: IncomingMessage,
+        _give_back: Instant,
+    ) -> BoxFuture<'a, Disposition> {
         self.handle(queued, message).boxed()
     }
 }

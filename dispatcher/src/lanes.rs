@@ -9,15 +9,23 @@ use std::{
     hash::Hash,
     panic::AssertUnwindSafe,
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
+    clock,
     envelope::{self, DecodeError, Payload},
     lifecycle::Lifecycle,
     queue::{Deliveries, Delivery, Disposition, Headers, Message, Receipt, RetryPolicy},
 };
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
+
+use crate::watchdog::Pulse;
+
+/// How long a delivery is kept unsettled: then it is published again, behind the others, and acknowledged. RabbitMQ takes
+/// away what is unsettled for 30 minutes, and with it everything else of the channel.
+const LONGEST_HOLD: Duration = Duration::from_secs(10 * 60);
 
 /// What is done with the messages of a queue.
 pub(crate) trait Work: Send + Sync + 'static {
@@ -29,8 +37,18 @@ pub(crate) trait Work: Send + Sync + 'static {
     /// The lanes of a message.
     fn lanes(&self, payload: &Self::Payload) -> Vec<Self::Lane>;
 
-    /// Does the work, and says what becomes of the message.
-    fn run<'a>(&'a self, message: &'a Message, payload: Self::Payload) -> BoxFuture<'a, Disposition>;
+    /// True while it waits for somebody else, and a queue that does not move means nothing.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// Does the work, and says what becomes of the message. What only waits gives it back at `give_back`.
+    fn run<'a>(
+        &'a self,
+        message: &'a Message,
+        payload: Self::Payload,
+        give_back: Instant,
+    ) -> BoxFuture<'a, Disposition>;
 }
 
 /// How many deliveries are taken from the queue at a time: those that run, and as many to go on with.
@@ -38,23 +56,24 @@ pub(crate) fn prefetch(concurrency: u16) -> u16 {
     concurrency.saturating_mul(2)
 }
 
-/// Starts to work; the future ends when a stop was asked for and everything begun is settled.
+/// Starts to work; the future ends when a stop was asked for and everything begun is settled. The pulse tells that it moves.
 pub(crate) fn start<W: Work>(
     work: Arc<W>,
     deliveries: Deliveries,
     concurrency: u16,
     policy: RetryPolicy,
     lifecycle: &Lifecycle,
-) -> impl Future<Output = ()> + use<W> {
+) -> (impl Future<Output = ()> + use<W>, Arc<Pulse>) {
     let (done, drained) = oneshot::channel();
     let stopping = lifecycle.clone();
+    let mut lanes = Lanes::new(work, policy, concurrency.into());
+    let pulse = Arc::clone(&lanes.pulse);
     lifecycle.spawn("consumer", async move {
-        let mut lanes = Lanes::new(work, policy, concurrency.into());
         lanes.run(deliveries, &stopping).await;
         // Nobody waits for it when the service is gone already.
         done.send(()).ok();
     });
-    drained.map(drop)
+    (drained.map(drop), pulse)
 }
 
 /// A delivery's number, in the order of arrival.
@@ -72,6 +91,7 @@ struct Lanes<W: Work> {
     /// The deliveries that may run.
     ready: VecDeque<Ticket>,
     running: JoinSet<Ticket>,
+    pulse: Arc<Pulse>,
 }
 
 struct Waiting<W: Work> {
@@ -85,6 +105,7 @@ struct Waiting<W: Work> {
 struct Delivered<W: Work> {
     message: Message,
     receipt: Receipt,
+    give_back: Instant,
     payload: Result<W::Payload, DecodeError>,
 }
 
@@ -99,6 +120,7 @@ impl<W: Work> Lanes<W> {
             waiting: HashMap::new(),
             ready: VecDeque::new(),
             running: JoinSet::new(),
+            pulse: Arc::default(),
         }
     }
 
@@ -127,6 +149,7 @@ impl<W: Work> Lanes<W> {
     }
 
     fn admit(&mut self, delivery: Delivery) {
+        self.pulse.begin();
         let Delivery { message, receipt, .. } = delivery;
         let payload = envelope::decode::<W::Payload>(&message.body);
         let ticket = self.next;
@@ -144,7 +167,8 @@ impl<W: Work> Lanes<W> {
             lane.push_back(ticket);
             true
         });
-        let delivered = Some(Delivered { message, receipt, payload });
+        let give_back = Instant::now() + LONGEST_HOLD;
+        let delivered = Some(Delivered { message, receipt, give_back, payload });
         self.waiting.insert(ticket, Waiting { lanes, behind, delivered });
         if behind == 0 {
             self.ready.push_back(ticket);
@@ -160,15 +184,14 @@ impl<W: Work> Lanes<W> {
         }
         let (work, policy) = (Arc::clone(&self.work), Arc::clone(&self.policy));
         self.running.spawn(async move {
-            let Delivered { message, receipt, payload } = delivered;
-            let disposition = run(work.as_ref(), &message, payload).await;
-            receipt.settle(message, disposition, &policy).await;
+            delivered.settle(work.as_ref(), &policy).await;
             ticket
         });
     }
 
     fn end(&mut self, ticket: Ticket) {
         let Some(done) = self.waiting.remove(&ticket) else { return };
+        self.pulse.end();
         for lane in done.lanes {
             let Some(queue) = self.order.get_mut(&lane) else {
                 continue;
@@ -188,20 +211,32 @@ impl<W: Work> Lanes<W> {
     }
 }
 
-/// Runs the work; what cannot be read and what panics is dead-lettered alone.
-async fn run<W: Work>(work: &W, message: &Message, payload: Result<W::Payload, DecodeError>) -> Disposition {
-    let dead = |class, reason: String| {
-        tracing::error!(message_id = %message.id, class, %reason, "dead-lettered");
-        Disposition::DeadLetter { class, reason, headers: Headers::new() }
-    };
-    let payload = match payload {
-        Ok(payload) => payload,
-        Err(error) => return dead("undecodable", error.to_string()),
-    };
-    let ended = AssertUnwindSafe(work.run(message, payload)).catch_unwind().await;
-    ended.unwrap_or_else(|_| {
-        dead("panicked", "the code that handles it panicked; the log has the place".to_owned())
-    })
+impl<W: Work> Delivered<W> {
+    /// Does the work and settles.
+    async fn settle(self, work: &W, policy: &RetryPolicy) {
+        let Self { message, receipt, give_back, payload } = self;
+        let disposition = match payload {
+            Err(error) => poison(&message, "undecodable", error.to_string()),
+            Ok(payload) if policy.is_expired(&message, payload.accepted_at(), clock::now()) => {
+                Disposition::Expire
+            }
+            Ok(_) if give_back <= Instant::now() => Disposition::Continue { headers: Headers::new() },
+            Ok(payload) => {
+                let ended = AssertUnwindSafe(work.run(&message, payload, give_back)).catch_unwind().await;
+                ended.unwrap_or_else(|_| {
+                    let reason = "the code that handles it panicked; the log has the place";
+                    poison(&message, "panicked", reason.to_owned())
+                })
+            }
+        };
+        receipt.settle(message, disposition, policy).await;
+    }
+}
+
+/// What cannot be read or handled is dead-lettered alone.
+fn poison(message: &Message, class: &'static str, reason: String) -> Disposition {
+    tracing::error!(message_id = %message.id, class, %reason, "cannot be handled");
+    Disposition::DeadLetter { class, reason, headers: Headers::new() }
 }
 
 #[cfg(test)]

@@ -17,7 +17,11 @@ pub mod outbound;
 
 pub mod engines;
 
+pub mod gate;
+
 mod lanes;
+
+mod watchdog;
 
 mod recent;
 
@@ -25,68 +29,120 @@ mod pages;
 
 use std::sync::Arc;
 
-use axum::Router as Pages;
 use futures_util::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
 use shared::{
+    admin::{self, Pages},
+    cli::{self, Program},
     config::Config,
     lifecycle::{Failure, Lifecycle},
-    queue::{Queue, QueueName, RetryPolicy},
-    telemetry::Privacy,
+    queue::{self, Deliveries, Queue, QueueName, RetryPolicy},
 };
 
-use self::{engines::Engines, inbound::Inbound, outbound::Outbound, router::Router};
+use self::{
+    apps::App, engines::Engines, inbound::Inbound, lanes::Work, outbound::Outbound, router::Router,
+    watchdog::Watched,
+};
+
+/// The program.
+pub const PROGRAM: Program =
+    Program { name: "dispatcher", admin: |config| config.dispatcher.admin_listen, standalone: false };
+
+/// Serves as the program `dispatcher` does, with `apps` that may be a program's own.
+pub async fn serve(config: Config, apps: Vec<Box<dyn App>>, lifecycle: Lifecycle) -> Result<(), Failure> {
+    let listener = admin::bind(config.dispatcher.admin_listen, "dispatcher.admin_listen").await?;
+    let dispatcher = Dispatcher::with_apps(&config, apps)?;
+    let queue = queue::open(&config, &lifecycle)?;
+    let address = listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
+    cli::print_line(&format!("listening admin={address}"));
+    let pages = admin::routes(Arc::clone(&queue), lifecycle.clone(), dispatcher.pages());
+    lifecycle.spawn("private listener", admin::serve(listener, pages, lifecycle.clone()));
+    dispatcher.run(&queue, &lifecycle).await;
+    queue.close().await;
+    Ok(())
+}
 
 /// The service.
 pub struct Dispatcher {
+    config: Config,
     router: Arc<Router>,
     engines: Engines,
-    policy: RetryPolicy,
+}
+
+/// One queue's consumer, about to start.
+struct Consumer {
+    queue: QueueName,
+    deliveries: Deliveries,
     concurrency: u16,
-    privacy: Privacy,
+}
+
+/// A consumer that runs.
+struct Running {
+    /// Ends when everything begun is settled.
+    drained: BoxFuture<'static, ()>,
+    watched: Watched,
+}
+
+impl Consumer {
+    fn start<W: Work>(self, work: Arc<W>, config: &Config, lifecycle: &Lifecycle) -> Running {
+        let Self { queue, deliveries, concurrency } = self;
+        let policy = RetryPolicy::new(&config.queue);
+        let (drained, pulse) = lanes::start(Arc::clone(&work), deliveries, concurrency, policy, lifecycle);
+        let is_waiting = Box::new(move || work.is_waiting());
+        Running { drained: drained.boxed(), watched: Watched { queue, pulse, is_waiting } }
+    }
 }
 
 impl Dispatcher {
     /// Builds the apps and the engines.
     pub fn build(config: &Config) -> Result<Self, Failure> {
-        let policy =
-            RetryPolicy { ladder: config.queue.retry.clone(), max_attempts: config.queue.max_attempts };
+        Self::with_apps(config, apps::build(config))
+    }
+
+    /// As [`Dispatcher::build`], for a program that has apps of its own.
+    pub fn with_apps(config: &Config, apps: Vec<Box<dyn App>>) -> Result<Self, Failure> {
         Ok(Self {
-            router: Arc::new(Router::new(apps::build(config), &config.project_name)),
+            config: config.clone(),
+            router: Arc::new(Router::new(apps, config)),
             engines: Engines::build(config)?,
-            policy,
-            concurrency: config.dispatcher.concurrency,
-            privacy: Privacy::new(&config.logging),
         })
     }
 
-    /// The private pages of the engines.
+    /// The private pages of the engines, and what health pages tell of them.
+    #[must_use]
     pub fn pages(&self) -> Pages {
-        pages::routes(&self.engines)
+        pages::all(&self.engines)
     }
 
     /// Consumes until a stop is asked for and everything begun is settled.
     pub async fn run(self, queue: &Arc<dyn Queue>, lifecycle: &Lifecycle) {
-        let mut subscriptions = vec![(QueueName::Incoming, lanes::prefetch(self.concurrency))];
-        for (name, backend) in self.engines.iter() {
-            subscriptions.push((QueueName::Outgoing(name.clone()), lanes::prefetch(backend.concurrency)));
+        let mut wanted = vec![(QueueName::Incoming, self.config.dispatcher.concurrency)];
+        wanted.extend(
+            self.engines
+                .iter()
+                .map(|(name, backend)| (QueueName::Outgoing(name.clone()), backend.concurrency)),
+        );
+        let prefetch =
+            |(queue, concurrency): &(QueueName, u16)| (queue.clone(), lanes::prefetch(*concurrency));
+        let deliveries = queue.consume(wanted.iter().map(prefetch).collect());
+        let mut consumers = wanted
+            .into_iter()
+            .zip(deliveries)
+            .map(|((queue, concurrency), deliveries)| Consumer { queue, deliveries, concurrency });
+        let mut running = Vec::new();
+        if let Some(incoming) = consumers.next() {
+            let inbound = Inbound::new(self.router, Arc::clone(queue) as _, &self.config, lifecycle);
+            running.push(incoming.start(Arc::new(inbound), &self.config, lifecycle));
         }
-        let mut deliveries = queue.consume(subscriptions).into_iter();
-        let mut consumers: Vec<BoxFuture<'_, ()>> = Vec::new();
-        if let Some(incoming) = deliveries.next() {
-            let inbound = Inbound::new(self.router, Arc::clone(queue) as _, self.privacy, lifecycle);
-            let (concurrency, policy) = (self.concurrency, self.policy.clone());
-            consumers.push(lanes::start(Arc::new(inbound), incoming, concurrency, policy, lifecycle).boxed());
+        for ((name, backend), outgoing) in self.engines.into_iter().zip(consumers) {
+            let outbound = Outbound::new(name, backend, &self.config, lifecycle);
+            running.push(outgoing.start(Arc::new(outbound), &self.config, lifecycle));
         }
-        for ((name, backend), outgoing) in self.engines.into_iter().zip(deliveries) {
-            let concurrency = backend.concurrency;
-            let outbound = Outbound::new(name, backend, self.privacy, lifecycle);
-            let policy = self.policy.clone();
-            consumers
-                .push(lanes::start(Arc::new(outbound), outgoing, concurrency, policy, lifecycle).boxed());
-        }
-        join_all(consumers).await;
+        let (drained, watched): (Vec<_>, Vec<_>) =
+            running.into_iter().map(|running| (running.drained, running.watched)).unzip();
+        watchdog::start(queue, watched, self.config.dispatcher.stuck_after, lifecycle);
+        join_all(drained).await;
     }
 }

@@ -4,27 +4,27 @@
 
 mod progress;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{FutureExt, future::BoxFuture};
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Gauge, Histogram};
 use shared::{
     clock,
+    config::Config,
     lifecycle::Lifecycle,
     message::{BackendName, Identity, OutgoingMessage},
     queue::{Disposition, Headers, Message},
     telemetry::Privacy,
 };
+use tokio::time::{Instant, sleep_until};
 
 use self::progress::Progress;
 use crate::{
-    engines::{Backend, Part, SendError, UNAVAILABLE},
+    engines::{Backend, Part, SendError, SendReceipt},
+    gate::{Pass, Record},
     lanes::Work,
     recent::Recent,
 };
-
-/// How long one delivery is worked on, but for a single call: then it goes back with what is left of it.
-const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// The work on one backend's outgoing messages.
 pub struct Outbound {
@@ -33,91 +33,146 @@ pub struct Outbound {
     privacy: Privacy,
     lifecycle: Lifecycle,
     recent: Recent,
+    /// How long one delivery is worked on, but for a single call: then it goes back with what is left of it.
+    longest_turn: Duration,
     sent: Counter,
+    paused: Gauge,
     sending: Histogram,
     latency: Histogram,
+}
+
+/// One delivery that is worked on.
+struct Turn<'m> {
+    queued: &'m Message,
+    message: &'m OutgoingMessage,
+    progress: Progress<'m>,
+    begun: Instant,
+    give_back: Instant,
 }
 
 impl Outbound {
     /// Sends through `backend`.
     #[must_use]
-    pub fn new(name: BackendName, backend: Backend, privacy: Privacy, lifecycle: &Lifecycle) -> Self {
+    pub fn new(name: BackendName, backend: Backend, config: &Config, lifecycle: &Lifecycle) -> Self {
         let label = name.to_string();
         Self {
             name,
             backend,
-            privacy,
+            privacy: Privacy::new(&config.logging),
             lifecycle: lifecycle.clone(),
             recent: Recent::default(),
+            // With the longest call beside it this is still well below what is taken for stuck.
+            longest_turn: config.dispatcher.stuck_after / 4,
             sent: metrics::counter!("gateway_sent_total", "backend" => label.clone()),
+            paused: metrics::gauge!("gateway_backend_paused", "backend" => label.clone()),
             sending: metrics::histogram!("gateway_send_seconds", "backend" => label.clone()),
             latency: metrics::histogram!("gateway_accepted_to_sent_seconds", "backend" => label),
         }
     }
 
-    async fn send(&self, queued: &Message, message: OutgoingMessage) -> Disposition {
-        let parts = match self.backend.engine.plan(&message) {
+    async fn send(&self, mut turn: Turn<'_>) -> Disposition {
+        let parts = match self.backend.engine.plan(turn.message) {
             Ok(parts) => parts,
             Err(error) => {
-                self.note(queued, &error);
-                return Disposition::DeadLetter {
-                    class: error.class(),
-                    reason: error.told(),
-                    headers: Headers::new(),
-                };
+                self.note(turn.queued, &error);
+                let (class, reason) = (error.class(), error.told());
+                return Disposition::DeadLetter { class, reason, headers: Headers::new() };
             }
         };
-        let mut progress = Progress::of(queued, &message);
-        let (begun, mut sent) = (Instant::now(), false);
         for part in &parts {
-            if progress.has(part) {
+            if turn.progress.has(part) {
                 continue;
             }
             // A broker takes an unsettled delivery away after half an hour, and a stop does not wait for 200 calls.
-            if sent && (self.lifecycle.is_stopping() || begun.elapsed() > LONGEST_TURN) {
-                return Disposition::Continue { headers: progress.headers() };
-            }
-            sent = true;
-            self.send_part(queued, &message, part, &mut progress).await;
-            if progress.waits_for(UNAVAILABLE) {
-                // The other identities would only hear the same.
-                break;
+            let is_long = self.lifecycle.is_stopping() || turn.begun.elapsed() > self.longest_turn;
+            let goes_on = !(turn.progress.has_news() && is_long) && self.send_part(&mut turn, part).await;
+            if !goes_on {
+                return self.interrupt(&turn);
             }
         }
-        progress.disposition()
+        turn.progress.disposition()
     }
 
-    async fn send_part(
-        &self,
-        queued: &Message,
-        message: &OutgoingMessage,
-        part: &Part,
-        progress: &mut Progress<'_>,
-    ) {
+    /// What becomes of a message that has parts left to be tried.
+    fn interrupt(&self, turn: &Turn<'_>) -> Disposition {
+        if self.lifecycle.is_stopping() && !turn.progress.has_news() {
+            // The broker has it still, and gives it to the next.
+            return Disposition::Leave;
+        }
+        Disposition::Continue { headers: turn.progress.headers() }
+    }
+
+    /// Tries one part until it is known what becomes of it. False when the message is to be interrupted before.
+    async fn send_part(&self, turn: &mut Turn<'_>, part: &Part) -> bool {
         if self.recent.has(part.id) {
-            tracing::info!(message_id = %queued.id, backend = %self.name, "was sent before: not sent again");
-            progress.sent(part);
-            return;
+            tracing::info!(message_id = %turn.queued.id, backend = %self.name, "was sent before: not sent again");
+            turn.progress.sent(part);
+            return true;
         }
-        let begun = Instant::now();
-        let outcome = self.backend.engine.send(part).await;
-        self.sending.record(begun.elapsed());
-        match outcome {
-            Ok(receipt) => {
-                self.sent.increment(1);
-                let latency = clock::now().0.saturating_sub(message.accepted_at.0);
-                self.latency.record(Duration::from_millis(latency));
-                let external_id = receipt.external_id.as_deref().unwrap_or("");
-                let (identity, text) = (part.shown(self.privacy), self.privacy.show(&part.text));
-                tracing::info!(message_id = %queued.id, backend = %self.name, %identity, %text, external_id, "sent");
-                self.recent.remember(part.id, Instant::now());
-                progress.sent(part);
+        let mut record = Record::default();
+        loop {
+            let Some(pass) = self.pass(turn).await else { return false };
+            let begun = Instant::now();
+            let outcome = self.backend.engine.send(part).await;
+            self.sending.record(begun.elapsed());
+            let error = match outcome {
+                Ok(receipt) => {
+                    self.reopen(pass);
+                    self.note_sent(turn, part, &receipt);
+                    self.recent.remember(part.id, Instant::now().into_std());
+                    turn.progress.sent(part);
+                    return true;
+                }
+                Err(error) => error,
+            };
+            self.note(turn.queued, &error);
+            if let SendError::Unavailable { reason, retry_after } = &error {
+                self.pause(pass, reason, *retry_after, &mut record);
+                if !record.is_suspicious() {
+                    continue;
+                }
+            } else {
+                self.reopen(pass);
             }
-            Err(error) => {
-                self.note(queued, &error);
-                progress.fail(part, &error, self.backend.on_unknown);
-            }
+            turn.progress.fail(part, &error, self.backend.on_unknown);
+            return true;
         }
+    }
+
+    /// Waits until a call may be made; nothing when the message is better given back.
+    async fn pass(&self, turn: &Turn<'_>) -> Option<Pass<'_>> {
+        if turn.progress.has_news() && self.backend.gate.is_closed() {
+            // What was sent is noted in the queue before a wait that this process may not survive.
+            return None;
+        }
+        tokio::select! {
+            biased;
+            pass = self.backend.gate.pass() => Some(pass),
+            () = self.lifecycle.stopping() => None,
+            () = sleep_until(turn.give_back) => None,
+        }
+    }
+
+    fn pause(&self, pass: Pass<'_>, reason: &str, retry_after: Option<Duration>, record: &mut Record) {
+        if let Some(wait) = pass.refused(reason, retry_after, record) {
+            self.paused.set(1);
+            tracing::warn!(backend = %self.name, reason, ?wait, "paused: the provider takes nothing");
+        }
+    }
+
+    fn reopen(&self, pass: Pass<'_>) {
+        if let Some(paused) = pass.reached() {
+            self.paused.set(0);
+            tracing::info!(backend = %self.name, ?paused, "the provider takes messages again");
+        }
+    }
+
+    fn note_sent(&self, turn: &Turn<'_>, part: &Part, receipt: &SendReceipt) {
+        self.sent.increment(1);
+        self.latency.record(clock::now().since(turn.message.accepted_at));
+        let external_id = receipt.external_id.as_deref().unwrap_or("");
+        let (identity, text) = (part.shown(self.privacy), self.privacy.show(&part.text));
+        tracing::info!(message_id = %turn.queued.id, backend = %self.name, %identity, %text, external_id, "sent");
     }
 
     fn note(&self, queued: &Message, error: &SendError) {
@@ -137,8 +192,22 @@ impl Work for Outbound {
         message.identities.clone()
     }
 
-    fn run<'a>(&'a self, queued: &'a Message, message: OutgoingMessage) -> BoxFuture<'a, Disposition> {
-        self.send(queued, message).boxed()
+    fn is_waiting(&self) -> bool {
+        self.backend.gate.is_closed()
+    }
+
+    fn run<'a>(
+        &'a self,
+        queued: &'a Message,
+        message: OutgoingMessage,
+        give_back: Instant,
+    ) -> BoxFuture<'a, Disposition> {
+        async move {
+            let progress = Progress::of(queued, &message);
+            let turn = Turn { queued, message: &message, progress, begun: Instant::now(), give_back };
+            self.send(turn).await
+        }
+        .boxed()
     }
 }
 

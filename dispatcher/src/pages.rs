@@ -1,5 +1,5 @@
 //! The private pages of the engines: `GET /httptester/<backend>?identity=N`, what was sent by this process, and
-//! `/httptester/`, which backends there are.
+//! `/httptester/`, which backends there are. And a line on the health page for each backend that is paused.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,11 +12,18 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use shared::message::{BackendName, Identity};
+use shared::{
+    admin::Pages,
+    message::{BackendName, Identity},
+    queue::Check,
+};
 
-use crate::engines::{
-    Engines,
-    httptester::{HttpTester, Sent},
+use crate::{
+    engines::{
+        Engines,
+        httptester::{HttpTester, Sent},
+    },
+    gate::Gate,
 };
 
 type Testers = Arc<BTreeMap<BackendName, Arc<HttpTester>>>;
@@ -32,7 +39,22 @@ struct Page {
 }
 
 /// All pages.
-pub(crate) fn routes(engines: &Engines) -> Router {
+pub(crate) fn all(engines: &Engines) -> Pages {
+    let gates: Vec<(BackendName, Arc<Gate>)> =
+        engines.iter().map(|(name, backend)| (name.clone(), Arc::clone(&backend.gate))).collect();
+    Pages { router: routes(engines), checks: Arc::new(move || paused(&gates)) }
+}
+
+/// A paused backend makes nobody less ready: its messages wait, and the others are served.
+fn paused(gates: &[(BackendName, Arc<Gate>)]) -> Vec<Check> {
+    let check = |(name, gate): &(BackendName, Arc<Gate>)| {
+        let detail = gate.told()?;
+        Some(Check { name: format!("backend {name}"), ok: true, detail })
+    };
+    gates.iter().filter_map(check).collect()
+}
+
+fn routes(engines: &Engines) -> Router {
     let testers: Testers = Arc::new(engines.testers().clone());
     let pages = if testers.is_empty() {
         Router::new()

@@ -3,11 +3,15 @@
 //! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app does not go
 //! unnoticed: none of the replies is sent, and the message is tried again.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use shared::message::{IncomingMessage, MAX_IDENTITIES, OutgoingMessage};
+use shared::{
+    config::Config,
+    message::{IncomingMessage, MAX_IDENTITIES, OutgoingMessage},
+};
+use tokio::time::Instant;
 
-use crate::apps::{App, AppError, Claim, Context, Draft, Filter, Outgoing};
+use crate::apps::{App, Claim, Context, Draft, Filter, Outgoing, StepError};
 
 /// The phases of an incoming message, and the one of an outgoing message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,64 +60,81 @@ pub struct Routed<'r> {
     pub replies: Vec<OutgoingMessage>,
 }
 
-/// An app failed; none of the replies is sent, and the message is tried again later.
+/// An app failed: none of the replies is sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the app `{app}` failed in {phase}")]
 pub struct RouteError {
     app: String,
     phase: Phase,
-    #[source]
-    source: AppError,
+    source: StepError,
+}
+
+impl RouteError {
+    /// True when the app took too long; it would again.
+    #[must_use]
+    pub fn is_over_time(&self) -> bool {
+        matches!(self.source, StepError::OverTime)
+    }
 }
 
 /// The apps, in order.
 pub struct Router {
     apps: Vec<Box<dyn App>>,
     project_name: String,
+    app_timeout: Duration,
 }
 
 impl Router {
-    /// A router over `apps`.
+    /// A router over `apps`, with the rest from `config`.
     #[must_use]
-    pub fn new(apps: Vec<Box<dyn App>>, project_name: &str) -> Self {
-        Self { apps, project_name: project_name.to_owned() }
+    pub fn new(apps: Vec<Box<dyn App>>, config: &Config) -> Self {
+        let (project_name, app_timeout) = (config.project_name.clone(), config.dispatcher.app_timeout);
+        Self { apps, project_name, app_timeout }
     }
 
     /// Runs `message` through all phases.
     pub async fn route(&self, message: IncomingMessage) -> Result<Routed<'_>, RouteError> {
+        let deadline = Instant::now() + self.app_timeout;
         let mut context = Context::new(message, &self.project_name);
-        let outcome = self.run_phases(&mut context).await?;
-        let replies = self.finish(context).await;
+        let outcome = self.run_phases(&mut context, deadline).await?;
+        let replies = self.finish(context, deadline).await;
         Ok(Routed { outcome, replies })
     }
 
-    async fn run_phases(&self, context: &mut Context<'_>) -> Result<Outcome<'_>, RouteError> {
+    async fn run_phases(
+        &self,
+        context: &mut Context<'_>,
+        deadline: Instant,
+    ) -> Result<Outcome<'_>, RouteError> {
         for app in &self.apps {
-            let filtered = app.filter(context).done().await.map_err(failed(app.as_ref(), Phase::Filter))?;
+            let filtered =
+                app.filter(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Filter))?;
             if filtered == Filter::Stop {
                 // Replies that were made before are sent all the same: an app may say why it stops a message.
                 return Ok(Outcome::Filtered(app.name()));
             }
         }
         for app in &self.apps {
-            app.parse(context).done().await.map_err(failed(app.as_ref(), Phase::Parse))?;
+            app.parse(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Parse))?;
         }
-        let outcome = self.claim(context).await?;
+        let outcome = self.claim(context, deadline).await?;
         for app in &self.apps {
-            app.cleanup(context).done().await.map_err(failed(app.as_ref(), Phase::Cleanup))?;
+            app.cleanup(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Cleanup))?;
         }
         Ok(outcome)
     }
 
-    async fn claim(&self, context: &mut Context<'_>) -> Result<Outcome<'_>, RouteError> {
+    async fn claim(&self, context: &mut Context<'_>, deadline: Instant) -> Result<Outcome<'_>, RouteError> {
         for app in &self.apps {
-            let claim = app.handle(context).done().await.map_err(failed(app.as_ref(), Phase::Handle))?;
+            let claim =
+                app.handle(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Handle))?;
             if claim == Claim::Handled {
                 return Ok(Outcome::Handled(app.name()));
             }
         }
         for app in &self.apps {
-            let claim = app.default(context).done().await.map_err(failed(app.as_ref(), Phase::Default))?;
+            let claim =
+                app.default(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Default))?;
             if claim == Claim::Handled {
                 return Ok(Outcome::Handled(app.name()));
             }
@@ -122,12 +143,12 @@ impl Router {
     }
 
     /// Runs each draft through the outgoing phase, apps in reverse order, and gives those that remain their ids.
-    async fn finish(&self, context: Context<'_>) -> Vec<OutgoingMessage> {
+    async fn finish(&self, context: Context<'_>, deadline: Instant) -> Vec<OutgoingMessage> {
         let Context { message, drafts, .. } = context;
         let mut replies = Vec::new();
         let mut position = 0;
         for mut draft in drafts {
-            let send = self.run_outgoing(&mut draft, &message).await;
+            let send = self.run_outgoing(&mut draft, &message, deadline).await;
             for identities in draft.identities.chunks(MAX_IDENTITIES) {
                 // A cancelled reply keeps its position, so that the ids of the others stay the same on a redelivery.
                 let id = message.id.response(position);
@@ -148,9 +169,14 @@ impl Router {
         replies
     }
 
-    async fn run_outgoing(&self, draft: &mut Draft, message: &IncomingMessage) -> Outgoing {
+    async fn run_outgoing(
+        &self,
+        draft: &mut Draft,
+        message: &IncomingMessage,
+        deadline: Instant,
+    ) -> Outgoing {
         for app in self.apps.iter().rev() {
-            match app.outgoing(draft).done().await {
+            match app.outgoing(draft).done_by(deadline).await {
                 Ok(Outgoing::Send) => {}
                 Ok(Outgoing::Cancel) => {
                     tracing::info!(message_id = %message.id, app = app.name(), "reply cancelled");
@@ -166,7 +192,7 @@ impl Router {
     }
 }
 
-fn failed(app: &dyn App, phase: Phase) -> impl FnOnce(AppError) -> RouteError {
+fn failed(app: &dyn App, phase: Phase) -> impl FnOnce(StepError) -> RouteError {
     let app = app.name().to_owned();
     move |source| RouteError { app, phase, source }
 }

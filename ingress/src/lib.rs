@@ -16,9 +16,8 @@ pub mod refusal;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use shared::{
-    admin,
+    admin::{self, Pages},
     config::Config,
     http,
     lifecycle::{Failure, Lifecycle},
@@ -61,9 +60,9 @@ impl Ingress {
         format!("listening ingress={} admin={}", shown(&self.public), shown(&self.admin))
     }
 
-    /// Serves until a stop is asked for and every request is answered. `pages` are more private pages.
-    pub async fn run(self, queue: &Arc<dyn Queue>, pages: Router, lifecycle: &Lifecycle) {
-        let pages = admin::routes(Arc::clone(queue), lifecycle.clone()).merge(pages);
+    /// Serves until a stop is asked for and every request is answered. `more` goes to the private pages.
+    pub async fn run(self, queue: &Arc<dyn Queue>, more: Pages, lifecycle: &Lifecycle) {
+        let pages = admin::routes(Arc::clone(queue), lifecycle.clone(), more);
         lifecycle.spawn("private listener", admin::serve(self.admin, pages, lifecycle.clone()));
         let service = routes::router(self.endpoints, Arc::clone(queue) as _);
         http::serve(self.public, service, self.head_timeout, lifecycle).await;

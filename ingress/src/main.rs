@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use ingress::Ingress;
 use shared::{
+    admin::Pages,
     cli::{self, Program},
     config::Config,
     lifecycle::{Failure, Lifecycle},
@@ -21,7 +22,7 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     let ingress = Ingress::bind(&config).await?;
     let queue = queue::open(&config, &lifecycle)?;
     cli::print_line(&ingress.listening());
-    ingress.run(&queue, axum::Router::new(), &lifecycle).await;
+    ingress.run(&queue, Pages::default(), &lifecycle).await;
     queue.close().await;
     Ok(())
 }

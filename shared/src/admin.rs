@@ -34,10 +34,27 @@ pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure
     })
 }
 
-/// The pages, for a process that stands on `queue`.
-pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle) -> Router {
+/// What a service adds to the private pages of its process.
+#[derive(Clone)]
+pub struct Pages {
+    /// More pages.
+    pub router: Router,
+    /// More lines of the health page.
+    pub checks: Arc<dyn Fn() -> Vec<Check> + Send + Sync>,
+}
+
+impl Default for Pages {
+    /// Nothing.
+    fn default() -> Self {
+        Self { router: Router::new(), checks: Arc::new(Vec::new) }
+    }
+}
+
+/// The pages, for a process that stands on `queue` and has `more` to show.
+pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle, more: Pages) -> Router {
     let ready = move || {
         let mut checks = queue.checks();
+        checks.extend((more.checks)());
         if lifecycle.is_stopping() {
             checks.push(Check {
                 name: "stopping".to_owned(),
@@ -51,6 +68,7 @@ pub fn routes(queue: Arc<dyn Queue>, lifecycle: Lifecycle) -> Router {
         .route("/health/live", get(|| std::future::ready(health(&[]))))
         .route("/health/ready", get(ready))
         .route("/metrics", get(|| std::future::ready(metrics())))
+        .merge(more.router)
 }
 
 /// Serves `pages` until a stop is asked for, and keeps what they show of moderate size.

@@ -16,6 +16,12 @@ impl UnixMillis {
         Self(self.0.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// How long after `earlier` this is; nothing when it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// The whole seconds, as AMQP's `timestamp` property wants them.
     #[must_use]
     pub fn seconds(self) -> u64 {

@@ -82,6 +82,10 @@ pub struct Dispatcher {
     pub admin_listen: SocketAddr,
     /// How many incoming messages are routed at a time.
     pub concurrency: u16,
+    /// How long all apps together may take for one message.
+    pub app_timeout: Duration,
+    /// How long a queue with messages in it may stand still.
+    pub stuck_after: Duration,
 }
 
 /// `[logging]`.
@@ -133,7 +137,9 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
     let ingress = root.section("ingress").map(read_ingress);
     let dispatcher = root.section("dispatcher").map(|section| read_dispatcher(section, ingress.as_ref()));
     let logging = root.section("logging").map(read_logging);
-    let backends = root.section("backends").map(backends::read).unwrap_or_default();
+    let stuck_after = dispatcher.as_ref().map_or(Duration::MAX, |dispatcher| dispatcher.stuck_after);
+    let backends =
+        root.section("backends").map(|section| backends::read(section, stuck_after)).unwrap_or_default();
     let endpoints = endpoints::read(root.sections("endpoints"), &backends, ingress.as_ref());
     let apps = apps::read(root.sections("apps"));
     root.finish();
@@ -178,9 +184,12 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 fn read_dispatcher(mut section: Section<'_>, ingress: Option<&Ingress>) -> Dispatcher {
     let (origin, written) = (section.origin_of("admin_listen"), section.has("admin_listen"));
+    let timeout_origin = section.origin_of("app_timeout");
     let dispatcher = Dispatcher {
         admin_listen: section.or("admin_listen", SocketAddr::from(([127, 0, 0, 1], 8002))),
         concurrency: section.or("concurrency", Concurrency(128)).0,
+        app_timeout: section.or("app_timeout", Positive(Duration::from_secs(30))).0,
+        stuck_after: section.or("stuck_after", Positive(Duration::from_secs(120))).0,
     };
     // One address is one machine. All addresses may well be those of two machines, or of two containers; and `gateway`,
     // which opens no listener for the dispatcher, must not stumble over its default.
@@ -189,8 +198,19 @@ fn read_dispatcher(mut section: Section<'_>, ingress: Option<&Ingress>) -> Dispa
     if written && taken && address.port() != 0 && !address.ip().is_unspecified() {
         section.problem_at(&origin, "admin_listen", "ingress listens on this address; write another port");
     }
+    if let Some(problem) = too_long(dispatcher.app_timeout, dispatcher.stuck_after) {
+        section.problem_at(&timeout_origin, "app_timeout", problem);
+    }
     section.finish();
     dispatcher
+}
+
+/// Whatever takes long must not be taken for a process that is stuck.
+fn too_long(timeout: Duration, stuck_after: Duration) -> Option<String> {
+    let most = humantime::format_duration(stuck_after / 2);
+    (timeout > stuck_after / 2).then(|| {
+        format!("at most {most} is wanted, half of dispatcher.stuck_after; write a longer one there")
+    })
 }
 
 fn read_logging(mut section: Section<'_>) -> Logging {

@@ -6,7 +6,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::message::{IncomingMessage, MessageId, OutgoingMessage};
+use crate::{
+    clock::UnixMillis,
+    message::{IncomingMessage, MessageId, OutgoingMessage},
+};
 
 /// What an envelope can carry.
 pub trait Payload: Serialize + DeserializeOwned {
@@ -15,6 +18,9 @@ pub trait Payload: Serialize + DeserializeOwned {
 
     /// The id of the message.
     fn id(&self) -> MessageId;
+
+    /// When the message, or the one that it answers, was accepted.
+    fn accepted_at(&self) -> UnixMillis;
 }
 
 impl Payload for IncomingMessage {
@@ -23,6 +29,10 @@ impl Payload for IncomingMessage {
     fn id(&self) -> MessageId {
         self.id
     }
+
+    fn accepted_at(&self) -> UnixMillis {
+        self.accepted_at
+    }
 }
 
 impl Payload for OutgoingMessage {
@@ -30,6 +40,10 @@ impl Payload for OutgoingMessage {
 
     fn id(&self) -> MessageId {
         self.id
+    }
+
+    fn accepted_at(&self) -> UnixMillis {
+        self.accepted_at
     }
 }
 
@@ -99,7 +113,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::UnixMillis;
 
     const INCOMING_V1: &str = include_str!("../fixtures/incoming.v1.json");
     const OUTGOING_V1: &str = include_str!("../fixtures/outgoing.v1.json");

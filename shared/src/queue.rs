@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 pub use self::retry::RetryPolicy;
-use self::retry::Settlement;
+use self::retry::{EXPIRED, Settlement};
 use crate::{
     clock::{self, UnixMillis},
     config::{Config, QueueUrl},
@@ -109,6 +109,8 @@ pub mod header {
     pub const CLASS: &str = "class";
     /// The reason of a dead letter, for people.
     pub const REASON: &str = "reason";
+    /// When a person last had the dead letter tried again, in milliseconds since 1970.
+    pub const REPLAYED_AT: &str = "replayed-at";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
 }
@@ -131,6 +133,12 @@ impl Message {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.headers.get(header::ATTEMPTS).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// When a person last had it tried again, if ever.
+    #[must_use]
+    pub fn replayed_at(&self) -> Option<UnixMillis> {
+        self.headers.get(header::REPLAYED_AT)?.parse().ok().map(UnixMillis)
     }
 }
 
@@ -164,6 +172,9 @@ pub trait Queue: Publish {
     ///
     /// The deliveries go on over every reconnect, and end when the process is asked to stop.
     fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries>;
+
+    /// Whether messages wait in the queue that this process should be given; nothing when that cannot be known.
+    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>>;
 
     /// What health pages tell: whether messages can be published, and whether every consumer is attached.
     fn checks(&self) -> Vec<Check>;
@@ -246,6 +257,8 @@ pub enum Disposition {
     },
     /// To be left as it is: it is delivered again when this process is gone.
     Leave,
+    /// Too old to be tried once more: to the dead letters.
+    Expire,
     /// Not to be tried again: to the dead letters.
     DeadLetter {
         /// The class of the failure.
@@ -255,6 +268,17 @@ pub enum Disposition {
         /// Headers for whoever replays it.
         headers: Headers,
     },
+}
+
+impl Disposition {
+    /// The class of the failure; empty when there was none.
+    fn class(&self) -> &'static str {
+        match self {
+            Self::Done | Self::Continue { .. } | Self::Leave => "",
+            Self::Expire => EXPIRED,
+            Self::Retry { class, .. } | Self::DeadLetter { class, .. } => class,
+        }
+    }
 }
 
 /// Where a message is moved to when it is settled without being done with.
@@ -295,13 +319,28 @@ impl Receipt {
 
     /// Settles the delivery. The only door through which a message leaves a queue.
     pub async fn settle(self, message: Message, disposition: Disposition, policy: &RetryPolicy) {
+        let class = disposition.class();
         match policy.apply(message, disposition, clock::now()) {
             Settlement::Done => self.session.done(self.tag),
             Settlement::Leave => {}
             Settlement::Move(message, destination) => {
+                count(&message, class, destination);
                 self.session.transfer(self.tag, message, destination).await;
             }
         }
+    }
+}
+
+fn count(message: &Message, class: &'static str, destination: Destination) {
+    let name = match destination {
+        Destination::Back => return,
+        Destination::Retry(_) => "gateway_retries_total",
+        Destination::Dead => "gateway_dead_letters_total",
+    };
+    metrics::counter!(name, "route" => message.route.clone(), "class" => class).increment(1);
+    if destination == Destination::Dead {
+        // Without the reason: it may repeat what the provider said, numbers included.
+        tracing::error!(message_id = %message.id, route = message.route, class, "dead-lettered");
     }
 }
 

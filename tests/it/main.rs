@@ -17,6 +17,10 @@ mod odd_requests;
 
 mod sending;
 
+mod pause;
+
+mod poison;
+
 mod seed;
 
 mod startup;

@@ -174,7 +174,7 @@ async fn a_second_signal_ends_the_process_at_once() -> Result<()> {
     provider.behave(Behaviour::Hang);
     let config = format!(
         "drain_timeout = '10m'\n[backends.p]\nengine = 'http'\nurl = '{}'\ntimeout = '10m'\n\
-         [[endpoints]]\nbackend = 'p'\n[[apps]]\napp = 'echo'\n",
+         [dispatcher]\nstuck_after = '20m'\n[[endpoints]]\nbackend = 'p'\n[[apps]]\napp = 'echo'\n",
         provider.url("/send")
     );
     let mut gateway = gateway(folder.path(), &config, &[]).await?;

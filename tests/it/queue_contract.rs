@@ -93,10 +93,7 @@ impl Bench {
     }
 
     async fn settle(&self, delivery: Delivery, disposition: Disposition) {
-        let policy = RetryPolicy {
-            ladder: self.config.queue.retry.clone(),
-            max_attempts: self.config.queue.max_attempts,
-        };
+        let policy = RetryPolicy::new(&self.config.queue);
         delivery.receipt.settle(delivery.message, disposition, &policy).await;
     }
 

@@ -14,7 +14,7 @@ on_every_shape!(
     a_refused_message_is_dead_lettered_with_the_reason,
     a_failed_call_is_repeated_with_the_same_id,
     a_lost_answer_is_not_repeated,
-    a_provider_that_is_not_there_is_tried_until_dead,
+    what_is_never_taken_is_dead_after_its_attempts,
 );
 
 /// A configuration whose backend `p` is `provider`, with `keys` of the engine.
@@ -74,7 +74,7 @@ async fn a_refused_message_is_dead_lettered_with_the_reason(shape: Shape) -> Res
 async fn a_failed_call_is_repeated_with_the_same_id(shape: Shape) -> Result<()> {
     let provider = Provider::start()?;
     provider.behave_once(Answer::new(500, ""));
-    provider.behave_once(Answer::new(503, "").header("retry-after", "1"));
+    provider.behave_once(Answer::new(408, ""));
     let stack = Stack::start(shape, &config(&provider, FORM), &["p"]).await?;
     stack.accept("/backends/p/", "1", "echo a").await?;
     let requests = provider.wait_for(3, DEADLINE).await?;
@@ -103,20 +103,21 @@ async fn a_lost_answer_is_not_repeated(shape: Shape) -> Result<()> {
     stack.finish().await
 }
 
-async fn a_provider_that_is_not_there_is_tried_until_dead(shape: Shape) -> Result<()> {
-    let mut provider = Provider::start()?;
-    let config = config(&provider, FORM);
-    provider.stop();
-    let stack = Stack::start(shape, &config, &["p"]).await?;
+async fn what_is_never_taken_is_dead_after_its_attempts(shape: Shape) -> Result<()> {
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(500, ""));
+    let stack = Stack::start(shape, &config(&provider, FORM), &["p"]).await?;
     stack.accept("/backends/p/", "1", "echo a").await?;
     let left = stack.wait_dead_and_stop(1).await?;
-    assert_eq!((dead(&left, "class"), dead(&left, "attempts")), (vec!["unavailable"], vec!["3"]));
+    assert_eq!((dead(&left, "class"), dead(&left, "attempts")), (vec!["not_sent"], vec!["3"]));
+    assert_eq!(dead(&left, "reason"), ["given up after 3 attempts: status 500"]);
     let history: Vec<serde_json::Value> = serde_json::from_str(dead(&left, "history")[0])?;
     assert_eq!(history.len(), 3);
     assert!(
-        history.iter().all(|attempt| attempt["class"] == "unavailable" && attempt["at"].is_u64()),
+        history.iter().all(|attempt| attempt["class"] == "not_sent" && attempt["at"].is_u64()),
         "{history:?}"
     );
+    assert_eq!(provider.count(), 3);
     Ok(())
 }
 

@@ -98,6 +98,11 @@ impl Service {
         self.process.child.signal(Signal::CONT)
     }
 
+    /// Whether the service has ended, however.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.process.exit_status()?.is_some())
+    }
+
     /// Waits until the service has ended by itself, and gives its exit code.
     pub async fn wait_exit(&mut self, deadline: Duration) -> Result<i32> {
         self.process.wait_exit(deadline).await

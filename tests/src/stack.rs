@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -63,13 +63,20 @@ impl Stack {
     ///
     /// `backends` are the names in it. Every message of the queue is under a prefix of this test alone.
     pub async fn start(shape: Shape, config: &str, backends: &[&str]) -> Result<Self> {
+        Self::start_with(shape, config, backends, "").await
+    }
+
+    /// As [`Stack::start`], with `keys` of `[dispatcher]`.
+    pub async fn start_with(shape: Shape, config: &str, backends: &[&str], keys: &str) -> Result<Self> {
         let broker = if shape == Shape::Standalone { None } else { Some(broker::shared_url()?) };
-        Self::launch(shape, config, backends, broker).await
+        let config = format!("{config}\n[dispatcher]\nadmin_listen = '127.0.0.1:0'\n{keys}\n");
+        Self::launch(shape, &config, backends, broker).await
     }
 
     /// As [`Stack::start`], the pair on a broker of the test's own, which it may stop and kill.
     pub async fn start_on(broker: &Broker, config: &str, backends: &[&str]) -> Result<Self> {
-        Self::launch(Shape::Pair { ingress: 1, dispatchers: 1 }, config, backends, Some(broker.url())).await
+        let config = format!("{config}\n[dispatcher]\nadmin_listen = '127.0.0.1:0'\n");
+        Self::launch(Shape::Pair { ingress: 1, dispatchers: 1 }, &config, backends, Some(broker.url())).await
     }
 
     async fn launch(shape: Shape, config: &str, backends: &[&str], broker: Option<String>) -> Result<Self> {
@@ -229,8 +236,44 @@ impl Stack {
 
     /// Starts one more dispatcher.
     pub async fn start_sender(&mut self) -> Result<()> {
-        self.dispatchers.push(Service::start("dispatcher", &[], &self.config(), &[]).await?);
+        self.start_sender_of("dispatcher").await
+    }
+
+    /// Starts another program as a dispatcher.
+    pub async fn start_sender_of(&mut self, program: &str) -> Result<()> {
+        let dispatcher = self.start_program(program).await?;
+        self.adopt_sender(dispatcher);
         self.wait_ready().await
+    }
+
+    /// Takes over what [`Stack::start_program`] has started.
+    pub fn adopt_sender(&mut self, dispatcher: Service) {
+        self.dispatchers.push(dispatcher);
+    }
+
+    /// Starts another program with the configuration of this gateway, which is the test's to stop.
+    pub async fn start_program(&self, program: &str) -> Result<Service> {
+        Service::start(program, &[], &self.config(), &[]).await
+    }
+
+    /// What the health page of a process that sends says, and with which status.
+    pub async fn ready_page(&self) -> Result<(u16, Value)> {
+        let [url, ..] = &self.admin_urls("/health/ready")[..] else { bail!("nobody sends") };
+        let answer = self.client.get(url).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    }
+
+    /// The sum of a metric over all processes that send. `labels` is a part of its line.
+    pub async fn metric(&self, name: &str, labels: &str) -> Result<f64> {
+        let mut sum = 0.0;
+        for url in self.admin_urls("/metrics") {
+            let text = self.client.get(url).send().await?.text().await?;
+            let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
+            for line in lines {
+                sum += line.rsplit(' ').next().context("no value")?.parse::<f64>()?;
+            }
+        }
+        Ok(sum)
     }
 
     /// Connects anew to a broker that was restarted.
@@ -335,8 +378,7 @@ fn whole(config: &str, url: &str, prefix: &str) -> String {
     write!(
         text,
         "\n[queue]\nurl = {url:?}\nprefix = {prefix:?}\nretry = [\"200ms\"]\nmax_attempts = 3\n\
-         [ingress]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
-         [dispatcher]\nadmin_listen = \"127.0.0.1:0\"\n"
+         [ingress]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n"
     )
     .ok();
     if !config.contains("[logging]") {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, future::BoxFuture};
 use reqwest::{Client, redirect};
 use shared::{
-    cli,
+    cli, clock,
     config::{Backend, backends::Http},
     lifecycle::{Exit, Failure},
     message::{BackendName, OutgoingMessage},
@@ -72,7 +72,8 @@ impl HttpEngine {
         }
         body.truncate(MAX_ANSWER_BYTES);
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-        let answer = Answer { status: response.status().as_u16(), retry_after, body: &body, broke_off };
+        let status = response.status().as_u16();
+        let answer = Answer { status, retry_after, at: clock::now(), body: &body, broke_off };
         self.reader.read(&answer)
     }
 }

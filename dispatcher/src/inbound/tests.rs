@@ -41,8 +41,8 @@ impl Publish for Recorder {
 fn inbound(apps: Vec<Box<dyn App>>, queue: &Arc<Recorder>) -> Inbound {
     let text = "[queue]\nurl = 'embedded:x'\n";
     let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
-    let router = Arc::new(Router::new(apps, "P"));
-    Inbound::new(router, Arc::clone(queue) as _, Privacy::new(&config.logging), &Lifecycle::default())
+    let router = Arc::new(Router::new(apps, &config));
+    Inbound::new(router, Arc::clone(queue) as _, &config, &Lifecycle::default())
 }
 
 fn echo() -> Vec<Box<dyn App>> {
@@ -66,7 +66,7 @@ fn incoming() -> (Message, IncomingMessage) {
 async fn replies_are_in_the_queue_before_the_message_is_done_with() {
     let queue = Arc::new(Recorder { failures: AtomicU32::new(3), ..Recorder::default() });
     let (queued, payload) = incoming();
-    let disposition = inbound(echo(), &queue).run(&queued, payload.clone()).await;
+    let disposition = inbound(echo(), &queue).run(&queued, payload.clone(), Instant::now()).await;
     assert_eq!(disposition, Disposition::Done);
     let published = queue.published.lock().unwrap();
     let [reply] = &published[..] else { panic!("{published:?}") };
@@ -95,8 +95,32 @@ impl App for Failing {
 async fn a_failing_app_has_its_message_tried_again_without_replies() {
     let queue = Arc::<Recorder>::default();
     let (queued, payload) = incoming();
-    let disposition = inbound(vec![Box::new(Failing)], &queue).run(&queued, payload).await;
+    let disposition = inbound(vec![Box::new(Failing)], &queue).run(&queued, payload, Instant::now()).await;
     let Disposition::Retry { class, reason, .. } = disposition else { panic!("{disposition:?}") };
     assert_eq!((class, reason.as_str()), ("app_failed", "the app `failing` failed in handle: no database"));
     assert!(queue.published.lock().unwrap().is_empty());
+}
+
+struct Endless;
+
+impl App for Endless {
+    fn name(&self) -> &'static str {
+        "endless"
+    }
+
+    fn parse<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, ()> {
+        Step::later(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_over_its_time_limit_has_its_message_dead_lettered() {
+    let queue = Arc::<Recorder>::default();
+    let (queued, payload) = incoming();
+    let (begun, apps): (_, Vec<Box<dyn App>>) = (Instant::now(), vec![Box::new(Endless)]);
+    let disposition = inbound(apps, &queue).run(&queued, payload, begun).await;
+    let Disposition::DeadLetter { class, reason, .. } = disposition else { panic!("{disposition:?}") };
+    let told = "the app `endless` failed in parse: it is over the time limit, dispatcher.app_timeout";
+    assert_eq!((class, reason.as_str()), ("over_time", told));
+    assert_eq!(begun.elapsed(), Duration::from_secs(30));
 }

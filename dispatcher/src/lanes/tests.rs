@@ -26,12 +26,13 @@ impl Settle for Session {
     }
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
-        let class: &'static str = match message.headers["class"].as_str() {
-            "panicked" => "panicked",
-            "undecodable" => "undecodable",
-            other => panic!("{other}"),
+        let class: &'static str = match (destination, message.headers.get("class").map(String::as_str)) {
+            (Destination::Dead, Some("panicked")) => "panicked",
+            (Destination::Dead, Some("undecodable")) => "undecodable",
+            (Destination::Dead, Some("expired")) => "expired",
+            (Destination::Back, None) => "back",
+            other => panic!("{other:?}"),
         };
-        assert_eq!(destination, Destination::Dead);
         self.settled.lock().unwrap().push((tag, class));
         std::future::ready(()).boxed()
     }
@@ -51,7 +52,12 @@ impl Work for Gated {
         message.identities.clone()
     }
 
-    fn run<'a>(&'a self, _queued: &'a Message, message: OutgoingMessage) -> BoxFuture<'a, Disposition> {
+    fn run<'a>(
+        &'a self,
+        _queued: &'a Message,
+        message: OutgoingMessage,
+        _give_back: Instant,
+    ) -> BoxFuture<'a, Disposition> {
         async move {
             self.begun.send(message.text.clone()).unwrap();
             self.gate.acquire().await.unwrap().forget();
@@ -78,17 +84,22 @@ impl Bench {
         let (sender, begun) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
         let lifecycle = Lifecycle::default();
-        let policy = RetryPolicy { ladder: vec![std::time::Duration::from_secs(1)], max_attempts: 3 };
+        let hour = Duration::from_secs(60 * 60);
+        let policy = RetryPolicy { ladder: vec![hour], max_attempts: 3, expire_after: hour };
         let work = Arc::new(Gated { begun: sender, gate: Arc::clone(&gate) });
-        let drained = start(work, receiver, concurrency, policy, &lifecycle).boxed();
+        let drained = start(work, receiver, concurrency, policy, &lifecycle).0.boxed();
         Self { deliveries, begun, gate, session: Arc::default(), lifecycle, drained, tag: 0 }
     }
 
     async fn deliver(&mut self, identities: &[&str], text: &str) {
+        self.deliver_accepted(clock::now(), identities, text).await;
+    }
+
+    async fn deliver_accepted(&mut self, accepted_at: UnixMillis, identities: &[&str], text: &str) {
         let backend: BackendName = "b".parse().unwrap();
         let payload = OutgoingMessage {
             id: MessageId::new(),
-            accepted_at: UnixMillis(0),
+            accepted_at,
             backend: backend.clone(),
             identities: identities.iter().map(|identity| Identity::from(*identity)).collect(),
             text: text.to_owned(),
@@ -216,6 +227,29 @@ async fn poison_is_dead_lettered_alone() {
     let mut settled = bench.settled();
     settled.sort_unstable();
     assert_eq!(settled, [(1, "panicked"), (2, "done"), (3, "undecodable")]);
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_not_tried() {
+    let mut bench = Bench::new(2);
+    bench.gate.add_permits(5);
+    bench.deliver_accepted(UnixMillis(0), &["1"], "old").await;
+    bench.deliver(&["1"], "new").await;
+    assert_eq!(bench.next_begun().await, "new");
+    bench.nothing_begins().await;
+    assert_eq!(bench.settled(), [(1, "expired"), (2, "done")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_held_too_long_goes_back_without_being_begun() {
+    let mut bench = Bench::new(2);
+    bench.deliver(&["1"], "slow").await;
+    bench.deliver(&["1"], "behind").await;
+    assert_eq!(bench.next_begun().await, "slow");
+    tokio::time::advance(LONGEST_HOLD).await;
+    bench.gate.add_permits(5);
+    bench.nothing_begins().await;
+    assert_eq!(bench.settled(), [(1, "done"), (2, "back")]);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub(super) struct Progress<'m> {
     failed_reason: String,
     /// The class and reason of what is to be tried again.
     retry: Option<(&'static str, String)>,
+    /// Whether anything came of this attempt.
+    news: bool,
 }
 
 impl<'m> Progress<'m> {
@@ -42,6 +44,7 @@ impl<'m> Progress<'m> {
             failed: read(queued, FAILED),
             failed_reason: queued.headers.get(FAILED_REASON).cloned().unwrap_or_default(),
             retry: None,
+            news: false,
         }
     }
 
@@ -59,11 +62,13 @@ impl<'m> Progress<'m> {
 
     /// Notes that a part is sent.
     pub(super) fn sent(&mut self, part: &Part) {
+        self.news = true;
         self.sent.extend(self.keys(part));
     }
 
     /// Notes that a part is not sent.
     pub(super) fn fail(&mut self, part: &Part, error: &SendError, on_unknown: OnUnknown) {
+        self.news = true;
         let again = match error {
             SendError::NotSent { .. } | SendError::Unavailable { .. } => true,
             SendError::Unknown { .. } => on_unknown == OnUnknown::Resend,
@@ -77,9 +82,9 @@ impl<'m> Progress<'m> {
         }
     }
 
-    /// True when the last failure was of this class and is to be tried again.
-    pub(super) fn waits_for(&self, class: &str) -> bool {
-        self.retry.as_ref().is_some_and(|(known, _)| *known == class)
+    /// True when this attempt has come to know something about a part.
+    pub(super) fn has_news(&self) -> bool {
+        self.news
     }
 
     /// How far it is, for the next attempt.

@@ -13,10 +13,13 @@ use shared::{
 use super::*;
 use crate::engines::{Engine, SendReceipt};
 
+/// How long a message may wait.
+const HOLD: Duration = Duration::from_secs(600);
+
 /// Answers each identity with what the test wrote down, and notes the calls.
 #[derive(Default)]
 struct Scripted {
-    errors: HashMap<&'static str, SendError>,
+    errors: Mutex<HashMap<&'static str, SendError>>,
     called: Mutex<Vec<(String, MessageId)>>,
 }
 
@@ -28,7 +31,8 @@ impl Engine for Scripted {
     fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
         let identity = part.identities[0].as_str();
         self.called.lock().unwrap().push((identity.to_owned(), part.id));
-        let answer = self.errors.get(identity).cloned().map_or(Ok(SendReceipt::default()), Err);
+        let answer =
+            self.errors.lock().unwrap().get(identity).cloned().map_or(Ok(SendReceipt::default()), Err);
         std::future::ready(answer).boxed()
     }
 }
@@ -58,27 +62,38 @@ struct Bench {
 impl Bench {
     fn new(errors: &[(&'static str, SendError)], on_unknown: OnUnknown) -> Self {
         let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
-        let engine = Arc::new(Scripted { errors: errors.iter().cloned().collect(), ..Scripted::default() });
-        let backend = Backend { engine: Arc::clone(&engine) as _, concurrency: 1, on_unknown };
+        let errors = Mutex::new(errors.iter().cloned().collect());
+        let engine = Arc::new(Scripted { errors, ..Scripted::default() });
+        let gate = Arc::default();
+        let backend = Backend { engine: Arc::clone(&engine) as _, concurrency: 1, on_unknown, gate };
         let lifecycle = Lifecycle::default();
-        let outbound =
-            Outbound::new("b".parse().unwrap(), backend, Privacy::new(&config.logging), &lifecycle);
+        let outbound = Outbound::new("b".parse().unwrap(), backend, &config, &lifecycle);
         Self { outbound, engine, lifecycle }
     }
 
     /// Sends to identities 1, 2 and 3; the message carries `headers` from earlier attempts.
     async fn send(&self, headers: Headers) -> Disposition {
+        self.send_to(&["1", "2", "3"], headers).await
+    }
+
+    async fn send_to(&self, identities: &[&str], headers: Headers) -> Disposition {
+        let id = format!("{:0>32}", identities.join(""));
         let payload = OutgoingMessage {
-            id: MessageId(uuid::Uuid::from_u128(1)),
+            id: MessageId(uuid::Uuid::parse_str(&id).unwrap()),
             accepted_at: UnixMillis(0),
             backend: "b".parse().unwrap(),
-            identities: ["1", "2", "3"].map(Identity::from).to_vec(),
+            identities: identities.iter().map(|identity| Identity::from(*identity)).collect(),
             text: "x".to_owned(),
             in_response_to: None,
             fields: BTreeMap::new(),
         };
         let queued = Message::new(&Route::Outgoing(payload.backend.clone()), &payload, headers);
-        self.outbound.run(&queued, payload).await
+        self.outbound.run(&queued, payload, Instant::now() + HOLD).await
+    }
+
+    /// Answers `identity` with a success from now on.
+    fn heal(&self, identity: &str) {
+        self.engine.errors.lock().unwrap().remove(identity);
     }
 
     fn called(&self) -> Vec<String> {
@@ -119,12 +134,62 @@ async fn one_bad_number_is_dead_lettered_and_never_repeats_the_others() {
     assert_eq!(headers[header::SENT], r#"["2/1","1/1"]"#);
 }
 
-#[tokio::test]
-async fn an_unavailable_provider_is_not_asked_for_the_others() {
+#[tokio::test(start_paused = true)]
+async fn an_unavailable_provider_is_probed_and_no_attempt_is_counted() {
+    let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+    let healed = async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(bench.outbound.is_waiting());
+        bench.heal("1");
+    };
+    let (disposition, ()) = tokio::join!(bench.send_to(&["1"], Headers::new()), healed);
+    assert_eq!(disposition, Disposition::Done);
+    // At once, and after pauses of 1, 2, 4, 8, 16, 32 and 60 seconds.
+    assert_eq!(bench.called(), ["1"; 8]);
+    assert!(!bench.outbound.is_waiting());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_the_pause_is_noted_in_the_queue_at_once() {
     let bench = Bench::new(&[("2", unavailable())], OnUnknown::DeadLetter);
-    let Disposition::Retry { class, headers, .. } = bench.send(Headers::new()).await else { panic!() };
-    assert_eq!((class, headers[header::SENT].as_str()), ("unavailable", r#"["0/1"]"#));
+    let Disposition::Continue { headers } = bench.send(Headers::new()).await else { panic!() };
+    assert_eq!(headers[header::SENT], r#"["0/1"]"#);
     assert_eq!(bench.called(), ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_too_long_for_the_provider_goes_back_as_it_came() {
+    let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+    let begun = Instant::now();
+    let disposition = bench.send_to(&["1"], Headers::new()).await;
+    assert_eq!(disposition, Disposition::Continue { headers: Headers::new() });
+    assert_eq!(begun.elapsed(), HOLD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_what_waits_for_the_provider_to_the_next_process() {
+    let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        bench.lifecycle.stop();
+    };
+    let (disposition, ()) = tokio::join!(bench.send_to(&["1"], Headers::new()), stop);
+    assert_eq!(disposition, Disposition::Leave);
+}
+
+/// A provider that says 403 to one number, and means only that one, must not be paused by it for ever.
+#[tokio::test(start_paused = true)]
+async fn one_message_that_alone_is_refused_goes_up_the_ladder_and_the_others_pass() {
+    let bench = Bench::new(&[("9", unavailable())], OnUnknown::DeadLetter);
+    let others = async {
+        for number in 10..20 {
+            let disposition = bench.send_to(&[&number.to_string()], Headers::new()).await;
+            assert_eq!(disposition, Disposition::Done);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (disposition, ()) = tokio::join!(bench.send_to(&["9"], Headers::new()), others);
+    assert!(matches!(disposition, Disposition::Retry { class: "unavailable", .. }), "{disposition:?}");
 }
 
 #[tokio::test]

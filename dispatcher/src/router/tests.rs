@@ -86,7 +86,7 @@ async fn route(acts_in: &[&'static str]) -> (String, Vec<String>, Vec<String>) {
     let probe = |(name, acts_in): (&&'static str, &&'static str)| {
         Box::new(Probe { name, acts_in, seen: Arc::clone(&seen) }) as Box<dyn App>
     };
-    let apps = Router::new(names.iter().zip(acts_in).map(probe).collect(), "P");
+    let apps = Router::new(names.iter().zip(acts_in).map(probe).collect(), &config(""));
     let (outcome, replies) = match apps.route(incoming("x")).await {
         Ok(routed) => {
             (format!("{:?}", routed.outcome), routed.replies.into_iter().map(|reply| reply.text).collect())
@@ -172,7 +172,7 @@ impl App for Bulk {
 
 #[tokio::test]
 async fn many_recipients_are_cut_into_batches_each_once() {
-    let router = Router::new(vec![Box::new(Bulk)], "P");
+    let router = Router::new(vec![Box::new(Bulk)], &config(""));
     let replies = router.route(incoming("x")).await.unwrap().replies;
     assert_eq!(replies.iter().map(|reply| reply.identities.len()).collect::<Vec<_>>(), [200, 200, 1]);
     let mut ids: Vec<_> = replies.iter().map(|reply| reply.id).collect();
@@ -183,11 +183,16 @@ async fn many_recipients_are_cut_into_batches_each_once() {
     );
 }
 
+/// The project `P` with these `apps`.
+fn config(apps: &str) -> Config {
+    let config = format!("project_name = 'P'\n[queue]\nurl = 'embedded:x'\n{apps}");
+    Config::parse("test", &config, &BTreeMap::new()).unwrap()
+}
+
 /// What the configured `apps` reply to `text`.
 async fn reply(apps: &str, text: &str) -> Option<String> {
-    let config = format!("project_name = 'P'\n[queue]\nurl = 'embedded:x'\n{apps}");
-    let config = Config::parse("test", &config, &BTreeMap::new()).unwrap();
-    let router = Router::new(apps::build(&config), &config.project_name);
+    let config = config(apps);
+    let router = Router::new(apps::build(&config), &config);
     let replies = router.route(incoming(text)).await.unwrap().replies;
     assert!(replies.len() <= 1);
     replies.into_iter().next().map(|reply| reply.text)

@@ -10,6 +10,7 @@ use super::{
     Concurrency, Positive,
     problem::{Origin, suggestion},
     reader::{Entry, Read, Section, one_of},
+    too_long,
     tree::Value,
 };
 use crate::{message::BackendName, template::Template};
@@ -143,12 +144,16 @@ const KINDS: [(&str, Kind); 2] = [("httptester", Kind::HttpTester), ("http", Kin
 pub const HTTP_NAMES: [&str; 4] = ["identity", "text", "id", "backend"];
 
 /// Reads all backends. One that has problems is listed without settings, so that its endpoints still find its name.
-pub(super) fn read(mut section: Section<'_>) -> BTreeMap<BackendName, Option<Backend>> {
+pub(super) fn read(
+    mut section: Section<'_>,
+    stuck_after: Duration,
+) -> BTreeMap<BackendName, Option<Backend>> {
     let mut backends = BTreeMap::new();
     for key in section.keys() {
         match key.parse::<BackendName>() {
             Ok(name) => {
-                let backend = section.named(&key).and_then(Section::read).and_then(read_one);
+                let backend = section.named(&key).and_then(Section::read);
+                let backend = backend.and_then(|section| read_one(section, stuck_after));
                 backends.insert(name, backend);
             }
             Err(error) => {
@@ -160,11 +165,15 @@ pub(super) fn read(mut section: Section<'_>) -> BTreeMap<BackendName, Option<Bac
     backends
 }
 
-fn read_one(mut section: Section<'_>) -> Option<Backend> {
+fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> {
     // The other keys cannot be judged without knowing the engine.
     let kind = section.required_with("engine", |entry| one_of(&entry, &KINDS))?;
     let concurrency = section.or("concurrency", Concurrency(16)).0;
+    let timeout_origin = section.origin_of("timeout");
     let timeout = section.or("timeout", Positive(Duration::from_secs(30))).0;
+    if let Some(problem) = too_long(timeout, stuck_after) {
+        section.problem_at(&timeout_origin, "timeout", problem);
+    }
     let words = [("dead-letter", OnUnknown::DeadLetter), ("resend", OnUnknown::Resend)];
     let on_unknown = section.optional_with("on_unknown", |entry| one_of(&entry, &words));
     let engine = match kind {

@@ -28,6 +28,8 @@ pub struct Queue {
     pub retry: Vec<Duration>,
     /// How often a message is tried before it is dead-lettered.
     pub max_attempts: u32,
+    /// How old a message may become before it is dead-lettered.
+    pub expire_after: Duration,
 }
 
 /// Which queue: RabbitMQ, or a file in the process itself.
@@ -79,8 +81,9 @@ pub(super) fn read(mut section: Section<'_>, service: Option<&str>) -> Option<Qu
         section.problem_at(&retry_origin, "retry", r#"at least one delay is wanted, such as ["5s", "30s"]"#);
     }
     let max_attempts = section.or("max_attempts", AtLeastOne(12)).0;
+    let expire_after = section.or("expire_after", Positive(Duration::from_secs(48 * 60 * 60))).0;
     section.finish();
-    Some(Queue { url: url?, prefix, connect_timeout, publish_timeout, retry, max_attempts })
+    Some(Queue { url: url?, prefix, connect_timeout, publish_timeout, retry, max_attempts, expire_after })
 }
 
 impl Read for QueueUrl {

@@ -169,6 +169,16 @@ impl Queue for Embedded {
         queues.into_iter().map(attach).collect()
     }
 
+    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+        let (answer, answered) = oneshot::channel();
+        let asked = self.session.operations.send(Operation::Look { queue: queue.to_string(), answer });
+        async move {
+            asked.ok()?;
+            answered.await.ok()
+        }
+        .boxed()
+    }
+
     fn checks(&self) -> Vec<Check> {
         let fault = match &*self.fault.borrow() {
             _ if self.ended.is_cancelled() => Some("closed".to_owned()),

@@ -59,6 +59,11 @@ impl Queue for RabbitMq {
         consumer::start(&self.link, &self.publisher, queues)
     }
 
+    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+        let queue = self.link.topology.queue(queue);
+        async move { Some(self.link.depth(queue).await? > 0) }.boxed()
+    }
+
     fn checks(&self) -> Vec<Check> {
         self.link.checks()
     }

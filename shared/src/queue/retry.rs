@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Destination, Disposition, Headers, Message, header};
-use crate::clock::UnixMillis;
+use crate::{clock::UnixMillis, config};
 
 /// How much of a reason is kept, in characters. All headers of a message must fit into one frame of 128 KiB.
 const MAX_REASON: usize = 500;
@@ -13,13 +13,18 @@ const MAX_REASON: usize = 500;
 /// How many of the last attempts are kept.
 const MAX_HISTORY: usize = 20;
 
-/// The retry ladder: `queue.retry` and `queue.max_attempts`.
+/// The class of [`Disposition::Expire`].
+pub(super) const EXPIRED: &str = "expired";
+
+/// The retry ladder: `queue.retry`, `queue.max_attempts` and `queue.expire_after`.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
     /// The delays; the last repeats. Never empty.
     pub ladder: Vec<Duration>,
     /// How often a message is tried in all.
     pub max_attempts: u32,
+    /// How old a message may be that is tried.
+    pub expire_after: Duration,
 }
 
 /// What the queue has to do.
@@ -33,6 +38,20 @@ pub(super) enum Settlement {
 }
 
 impl RetryPolicy {
+    /// The policy of `settings`.
+    #[must_use]
+    pub fn new(settings: &config::Queue) -> Self {
+        let config::Queue { retry, max_attempts, expire_after, .. } = settings;
+        Self { ladder: retry.clone(), max_attempts: *max_attempts, expire_after: *expire_after }
+    }
+
+    /// Whether `message`, accepted then, is too old to be tried. One that a person had tried again has its time anew.
+    #[must_use]
+    pub fn is_expired(&self, message: &Message, accepted_at: UnixMillis, now: UnixMillis) -> bool {
+        let begun = message.replayed_at().map_or(accepted_at, |replayed| replayed.max(accepted_at));
+        now.since(begun) > self.expire_after
+    }
+
     /// What becomes of `message`.
     pub(super) fn apply(&self, message: Message, disposition: Disposition, now: UnixMillis) -> Settlement {
         match disposition {
@@ -51,6 +70,11 @@ impl RetryPolicy {
                 }
                 let reason = format!("given up after {attempts} attempts: {reason}");
                 Settlement::Move(dead(message, class, &reason), Destination::Dead)
+            }
+            Disposition::Expire => {
+                let limit = humantime::format_duration(self.expire_after);
+                let reason = format!("older than queue.expire_after, {limit}: not tried any more");
+                Settlement::Move(dead(message, EXPIRED, &reason), Destination::Dead)
             }
             Disposition::DeadLetter { class, reason, headers } => {
                 let message = tried(message, class, &reason, headers, now);
@@ -95,7 +119,8 @@ mod tests {
     use super::*;
 
     fn policy() -> RetryPolicy {
-        RetryPolicy { ladder: [5, 30].map(Duration::from_secs).to_vec(), max_attempts: 4 }
+        let ladder = [5, 30].map(Duration::from_secs).to_vec();
+        RetryPolicy { ladder, max_attempts: 4, expire_after: Duration::from_secs(60) }
     }
 
     fn message() -> Message {
@@ -136,7 +161,7 @@ mod tests {
 
     #[test]
     fn headers_stay_far_below_a_frame_whatever_is_said_and_however_often() {
-        let policy = RetryPolicy { ladder: vec![Duration::from_secs(1)], max_attempts: 10_000 };
+        let policy = RetryPolicy { max_attempts: 10_000, ..policy() };
         let mut message = message();
         for _ in 0..100 {
             let reason = "\u{1200}".repeat(100_000);
@@ -180,6 +205,23 @@ mod tests {
         assert_eq!(destination, Destination::Dead);
         assert_eq!(moved.headers[header::REASON], "400");
         assert_eq!(moved.attempts(), 1);
+    }
+
+    #[test]
+    fn a_message_expires_by_its_age_and_one_that_is_replayed_has_its_time_anew() {
+        let expired =
+            |message: &Message, now| policy().is_expired(message, UnixMillis(1_000), UnixMillis(now));
+        let mut message = message();
+        assert!(!expired(&message, 61_000) && expired(&message, 61_001));
+        // A clock that was set back makes nothing old.
+        assert!(!expired(&message, 0));
+        message.headers.insert(header::REPLAYED_AT.to_owned(), "61001".to_owned());
+        assert!(!expired(&message, 121_001) && expired(&message, 121_002));
+
+        let (moved, destination) = moved(&policy(), message, Disposition::Expire, UnixMillis(0));
+        assert_eq!((destination, moved.attempts()), (Destination::Dead, 0));
+        assert_eq!(moved.headers[header::CLASS], "expired");
+        assert_eq!(moved.headers[header::REASON], "older than queue.expire_after, 1m: not tried any more");
     }
 
     #[test]

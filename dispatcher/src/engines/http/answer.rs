@@ -1,9 +1,12 @@
 //! Reads the provider's answer: taken, with which id, or which kind of no. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use regex::Regex;
-use shared::config::backends::{Http, IdRule, Success};
+use shared::{
+    clock::UnixMillis,
+    config::backends::{Http, IdRule, Success},
+};
 
 use super::super::{SendError, SendReceipt};
 
@@ -14,6 +17,8 @@ const EXCERPT: usize = 200;
 pub(super) struct Answer<'a> {
     pub(super) status: u16,
     pub(super) retry_after: Option<&'a str>,
+    /// When it came.
+    pub(super) at: UnixMillis,
     pub(super) body: &'a [u8],
     /// Whether the connection was lost before the end of the body.
     pub(super) broke_off: bool,
@@ -55,7 +60,7 @@ impl Reader {
 /// What a status means that is no success.
 fn refusal(answer: &Answer<'_>, body: &str) -> SendError {
     let reason = format!("status {}", answer.status);
-    let retry_after = answer.retry_after.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
+    let retry_after = answer.retry_after.and_then(|value| read_retry_after(value.trim(), answer.at));
     match answer.status {
         // The account or the whole provider, not this message.
         401 | 403 | 429 | 503 => SendError::Unavailable { reason, retry_after },
@@ -69,6 +74,15 @@ fn refusal(answer: &Answer<'_>, body: &str) -> SendError {
         }
         _ => SendError::Rejected { reason, answer: excerpt(body) },
     }
+}
+
+/// Seconds, or a date.
+fn read_retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(UNIX_EPOCH + Duration::from_millis(now.0)).unwrap_or_default())
 }
 
 fn find_id(rule: &IdRule, body: &str) -> Option<String> {
@@ -102,7 +116,13 @@ mod tests {
     }
 
     fn read(reader: &Reader, status: u16, body: &str) -> Result<SendReceipt, SendError> {
-        reader.read(&Answer { status, retry_after: None, body: body.as_bytes(), broke_off: false })
+        reader.read(&Answer {
+            status,
+            retry_after: None,
+            at: UnixMillis(0),
+            body: body.as_bytes(),
+            broke_off: false,
+        })
     }
 
     fn class(status: u16) -> &'static str {
@@ -135,12 +155,22 @@ mod tests {
 
     #[test]
     fn retry_after_makes_any_refusal_a_pause() {
-        let answer = Answer { status: 500, retry_after: Some(" 7 "), body: b"", broke_off: false };
-        let expected = SendError::Unavailable {
-            reason: "status 500".to_owned(),
-            retry_after: Some(Duration::from_secs(7)),
-        };
-        assert_eq!(reader(&[], None, None).read(&answer), Err(expected));
+        for (retry_after, seconds) in
+            [(" 7 ", 7), ("Mon, 23 Nov 2026 00:01:30 GMT", 90), ("Sun, 22 Nov 2026 23:00:00 GMT", 0)]
+        {
+            let answer = Answer {
+                status: 500,
+                retry_after: Some(retry_after),
+                at: UnixMillis(1_795_392_000_000),
+                body: b"",
+                broke_off: false,
+            };
+            let expected = SendError::Unavailable {
+                reason: "status 500".to_owned(),
+                retry_after: Some(Duration::from_secs(seconds)),
+            };
+            assert_eq!(reader(&[], None, None).read(&answer), Err(expected));
+        }
     }
 
     #[test]
@@ -156,7 +186,7 @@ mod tests {
     #[test]
     fn a_body_that_breaks_off_leaves_open_what_it_would_have_decided() {
         let class = |reader: &Reader, status| {
-            let answer = Answer { status, retry_after: None, body: b"O", broke_off: true };
+            let answer = Answer { status, retry_after: None, at: UnixMillis(0), body: b"O", broke_off: true };
             reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
         };
         let with_body = reader(&[], Some("^OK"), None);

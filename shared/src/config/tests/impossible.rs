@@ -37,6 +37,19 @@ fn a_delay_is_no_longer_than_a_message_can_be_kept() {
 }
 
 #[test]
+fn what_may_take_long_is_not_taken_for_stuck() {
+    let text = |keys: &str| format!("{MINIMAL}timeout = '90s'\n[dispatcher]\n{keys}\n");
+    assert!(parse(&text("stuck_after = '3m'")).is_ok());
+    let told = parse(&text("app_timeout = '61s'")).unwrap_err().to_string();
+    for line in [
+        "g.toml:5: backends.b.timeout: at most 1m is wanted, half of dispatcher.stuck_after; write a longer one there",
+        "g.toml:7: dispatcher.app_timeout: at most 1m is wanted, half of dispatcher.stuck_after; write a longer one there",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[test]
 fn credentials_that_no_request_can_carry_are_refused() {
     let auth = |auth: &str| format!("[[endpoints]]\nbackend = 'b'\nauth = {auth}\n");
     one_problem(

@@ -13,6 +13,11 @@ pub(super) enum Operation {
     Publish(Publication),
     Settle(Settlement),
     Consume(Consumer),
+    /// To tell whether a queue has messages that are due.
+    Look {
+        queue: String,
+        answer: oneshot::Sender<bool>,
+    },
     /// To hand out nothing more.
     Stop,
     /// To write what is left, and end.

@@ -76,6 +76,14 @@ impl Store {
         Ok(result)
     }
 
+    /// Whether messages of a queue are due that nobody holds.
+    pub(super) fn has_due(&self, queue: &str, now: i64) -> Result<bool> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM messages WHERE claimed = 0 AND queue = ?1 AND due_at <= ?2)",
+        )?;
+        statement.query_row(params![queue, now], |row| row.get(0))
+    }
+
     /// Brings the write-ahead log into the file, as far as no reader is in the way.
     pub(super) fn checkpoint(&self) -> Result<()> {
         self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))

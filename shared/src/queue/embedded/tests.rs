@@ -94,7 +94,7 @@ fn outgoing() -> QueueName {
 }
 
 fn policy(delay: Duration) -> RetryPolicy {
-    RetryPolicy { ladder: vec![delay], max_attempts: 3 }
+    RetryPolicy { ladder: vec![delay], max_attempts: 3, expire_after: Duration::MAX }
 }
 
 fn message(id: &str, route: &str) -> Message {

@@ -109,6 +109,12 @@ impl Writer {
                 Operation::Publish(publication) => publications.push(publication),
                 Operation::Settle(settlement) => self.settle(settlement),
                 Operation::Consume(consumer) => self.consumers.attach(consumer),
+                Operation::Look { queue, answer } => {
+                    // When it cannot be told, the question is dropped with its answer.
+                    if let Ok(waits) = self.store.has_due(&queue, self.timeline.now()) {
+                        answer.send(waits).ok();
+                    }
+                }
                 Operation::Stop => {}
                 Operation::Close => self.closing = true,
                 #[cfg(test)]

@@ -3,14 +3,19 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use lapin::{Connection, ConnectionProperties, ErrorKind, types::LongString};
+use deadpool_lapin::Object;
+use lapin::{
+    Connection, ConnectionProperties, ErrorKind,
+    options::QueueDeclareOptions,
+    types::{FieldTable, LongString, ShortString},
+};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,6 +55,8 @@ pub(super) struct Link {
     started: Instant,
     connected_once: AtomicBool,
     checks: Mutex<BTreeMap<&'static str, Check>>,
+    /// The publisher's connection, for looking at queues.
+    connection: Mutex<Option<Arc<Object>>>,
     pub(super) lifecycle: Lifecycle,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -136,6 +143,7 @@ impl Link {
             started: Instant::now(),
             connected_once: AtomicBool::new(false),
             checks: Mutex::default(),
+            connection: Mutex::default(),
             lifecycle: lifecycle.clone(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -191,6 +199,25 @@ impl Link {
 
     pub(super) fn checks(&self) -> Vec<Check> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Notes the connection through which queues can be looked at, or that there is none.
+    pub(super) fn look_through(&self, connection: Option<Arc<Object>>) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    /// How many messages are ready in the queue; nothing when it cannot be asked.
+    pub(super) async fn depth(&self, queue: ShortString) -> Option<u32> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        // A refused question closes its channel, so each has its own.
+        let ask = async {
+            let channel = connection.create_channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            let depth = channel.queue_declare(queue, options, FieldTable::default()).await?.message_count();
+            channel.close(200, "asked".into()).await?;
+            lapin::Result::Ok(depth)
+        };
+        tokio::time::timeout(OPEN_TIMEOUT, ask).await.ok()?.ok()
     }
 
     /// Ends all roles once they have nothing left to do.

@@ -116,10 +116,13 @@ fn pool(link: &Link) -> Result<Pool, Box<dyn std::error::Error>> {
 
 async fn session(link: &Link, pool: &Pool, jobs: &mut mpsc::Receiver<Job>) -> Result<(), SessionError> {
     let (connection, channel) = link.open(open(link, pool)).await?;
+    let connection = Arc::new(connection);
+    link.look_through(Some(Arc::clone(&connection)));
     link.ready(ROLE, CONNECTED.to_owned());
     let ended = publish_all(link, &connection, &channel, jobs).await;
-    // Taken out of the pool: it is not used again.
-    Link::close_connection(&Object::take(connection)).await;
+    link.look_through(None);
+    // It goes back to the pool, which does not give out what is closed.
+    Link::close_connection(&connection).await;
     ended
 }
 

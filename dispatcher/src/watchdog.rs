@@ -1,0 +1,136 @@
+//! Ends the process when a queue that has messages stands still, because starting anew is what helps then.
+//!
+//! Two look after each other: a task looks at the consumers, and a thread of the system looks whether the task still runs,
+//! which it does not when apps block every thread of the runtime. Both count looks and not time, so that a process that was
+//! frozen for a while is not taken for one that is stuck.
+
+use std::{
+    process,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use shared::{
+    lifecycle::{Exit, Failure, Lifecycle},
+    queue::{Queue, QueueName},
+};
+use tokio::time::MissedTickBehavior;
+
+/// After how many looks without a movement a queue is stuck.
+const LOOKS: u32 = 8;
+
+/// What a consumer tells of itself.
+#[derive(Default)]
+pub(crate) struct Pulse {
+    /// How many deliveries were ended.
+    ended: AtomicU64,
+    /// How many are held.
+    held: AtomicUsize,
+}
+
+impl Pulse {
+    pub(crate) fn begin(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A consumer that is looked after.
+pub(crate) struct Watched {
+    pub(crate) queue: QueueName,
+    pub(crate) pulse: Arc<Pulse>,
+    /// Whether it waits for somebody else, such as a provider that is away.
+    pub(crate) is_waiting: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Starts to look after `consumers`, until a stop is asked for.
+pub(crate) fn start(
+    queue: &Arc<dyn Queue>,
+    consumers: Vec<Watched>,
+    stuck_after: Duration,
+    lifecycle: &Lifecycle,
+) {
+    let (queue, lifecycle, beat) = (Arc::clone(queue), lifecycle.clone(), Arc::new(AtomicU64::new(0)));
+    let watched = Arc::downgrade(&beat);
+    let guard = thread::Builder::new().name("watchdog".to_owned());
+    if let Err(error) = guard.spawn(move || guard_runtime(&watched, stuck_after)) {
+        tracing::warn!(%error, "no thread for the watchdog: apps that block all threads are not noticed");
+    }
+    let stopping = lifecycle.clone();
+    lifecycle.clone().spawn("watchdog", async move {
+        tokio::select! {
+            failure = watch(queue.as_ref(), consumers, stuck_after, &beat) => lifecycle.fail(failure),
+            () = stopping.stopping() => {}
+        }
+    });
+}
+
+/// Returns when a queue is stuck.
+async fn watch(
+    queue: &dyn Queue,
+    consumers: Vec<Watched>,
+    stuck_after: Duration,
+    beat: &AtomicU64,
+) -> Failure {
+    let mut looks = tokio::time::interval(stuck_after / LOOKS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen: Vec<(Watched, u64, u32)> = consumers.into_iter().map(|watched| (watched, 0, 0)).collect();
+    loop {
+        looks.tick().await;
+        beat.fetch_add(1, Ordering::Relaxed);
+        // Without a queue nothing can move, and another process would find it no different.
+        let is_well = queue.checks().iter().all(|check| check.ok);
+        for (watched, ended_before, still) in &mut seen {
+            let ended = watched.pulse.ended.load(Ordering::Relaxed);
+            let moves = ended != *ended_before
+                || !is_well
+                || (watched.is_waiting)()
+                || (watched.pulse.held.load(Ordering::Relaxed) == 0
+                    && queue.has_waiting(&watched.queue).await != Some(true));
+            *ended_before = ended;
+            *still = if moves { 0 } else { *still + 1 };
+            if *still >= LOOKS {
+                return stuck(&watched.queue, stuck_after);
+            }
+        }
+    }
+}
+
+fn stuck(queue: &QueueName, stuck_after: Duration) -> Failure {
+    let limit = humantime::format_duration(stuck_after);
+    let told = format!(
+        "the queue `{queue}` has messages and nothing of it was settled for {limit} (dispatcher.stuck_after); \
+         ending, to be started anew"
+    );
+    Failure::new(Exit::Task, told)
+}
+
+/// Ends the process when the task does not look any more.
+fn guard_runtime(beat: &Weak<AtomicU64>, stuck_after: Duration) {
+    let (mut seen, mut still) = (0, 0);
+    loop {
+        thread::park_timeout(stuck_after / LOOKS);
+        let Some(beat) = beat.upgrade().map(|beat| beat.load(Ordering::Relaxed)) else { return };
+        still = if beat == seen { still + 1 } else { 0 };
+        seen = beat;
+        // One more than the task needs, which can tell more.
+        if still > LOOKS {
+            let limit = humantime::format_duration(stuck_after);
+            tracing::error!(
+                "nothing in this process has run for {limit}: an app blocks every thread; ending"
+            );
+            process::exit(Exit::Task as i32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Poison: a message that makes its app panic, hang, block or kill the process is dead-lettered alone, and what stands
+//! still is started anew.
+
+use anyhow::{Result, anyhow, ensure};
+use integration_tests::{
+    eventually,
+    stack::{DEADLINE, Leftovers, Shape, Stack},
+};
+
+const CONFIG: &str = "drain_timeout = '2s'\n[backends.b]\nengine = 'httptester'\ntimeout = '1s'\n[[endpoints]]\nbackend = 'b'\n";
+
+/// The program whose app misbehaves as the message says.
+const ODD: &str = "odd-dispatcher";
+
+/// How often the broker gives out a message that is not settled, and a few more.
+const MOST_STARTS: usize = 30;
+
+/// A pair whose dispatcher is gone, with `[dispatcher]` keys for the odd one.
+async fn start(keys: &str) -> Result<Stack> {
+    let config = CONFIG.to_owned();
+    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
+    let mut stack = Stack::start_with(shape, &config, &["b"], keys).await?;
+    stack.kill_senders()?;
+    Ok(stack)
+}
+
+fn classes(left: &Leftovers) -> Vec<&str> {
+    left["dead"].iter().map(|message| message.headers.get("class").map_or("", String::as_str)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_panics_or_never_ends_is_dead_lettered_alone() -> Result<()> {
+    let mut stack = start("app_timeout = '1s'").await?;
+    for (identity, text) in [("1", "panic"), ("1", "a"), ("2", "endless"), ("2", "b"), ("3", "c")] {
+        stack.accept("/backends/b/", identity, text).await?;
+    }
+    stack.start_sender_of(ODD).await?;
+    for (identity, text) in [("1", "a"), ("2", "b"), ("3", "c")] {
+        stack.expect_sent("b", identity, &[text]).await?;
+    }
+    let left = stack.wait_dead_and_stop(2).await?;
+    let mut classes = classes(&left);
+    classes.sort_unstable();
+    assert_eq!((classes, left.len()), (vec!["over_time", "panicked"], 1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_the_process_is_dead_lettered_alone() -> Result<()> {
+    let mut stack = start("").await?;
+    let neighbours: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    for identity in &neighbours[..20] {
+        stack.accept("/backends/b/", identity, "hello").await?;
+    }
+    stack.accept("/backends/b/", "poison", "abort").await?;
+    for identity in &neighbours[20..] {
+        stack.accept("/backends/b/", identity, "hello").await?;
+    }
+    // What a supervisor does: start it anew whenever it dies.
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        ensure!(starts < MOST_STARTS, "the poison was given out {starts} times");
+        let mut dispatcher = stack.start_program(ODD).await?;
+        let lives = eventually("it dies, or the poison is dead-lettered", DEADLINE, async || {
+            match (dispatcher.has_ended()?, stack.queues()?.depth("dead").await?) {
+                (true, _) => Ok(false),
+                (false, Some(1)) => Ok(true),
+                (false, depth) => Err(anyhow!("it lives, dead letters: {depth:?}")),
+            }
+        });
+        if lives.await? {
+            stack.adopt_sender(dispatcher);
+            break;
+        }
+    }
+    // Some were sent by a process that died later; the broker has none of them any more.
+    eventually("the neighbours are handled", DEADLINE, async || {
+        let depths = stack.queues()?.depths().await?;
+        let waiting: u32 = depths.iter().filter(|(name, _)| *name != "dead").map(|(_, depth)| depth).sum();
+        if waiting == 0 { Ok(()) } else { Err(anyhow!("{depths:?}")) }
+    })
+    .await?;
+    let left = stack.stop().await?;
+    assert_eq!((left.len(), left["dead"].len()), (1, 1));
+    let body: serde_json::Value = serde_json::from_slice(&left["dead"][0].body)?;
+    assert_eq!((body["identity"].as_str(), starts), (Some("poison"), 22));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_stands_still_ends_the_process() -> Result<()> {
+    let stack = start("stuck_after = '2s'\napp_timeout = '1s'").await?;
+    stack.accept("/backends/b/", "1", "block").await?;
+    let mut dispatcher = stack.start_program(ODD).await?;
+    assert_eq!(dispatcher.wait_exit(DEADLINE).await?, 70);
+    let log = dispatcher.stderr().join("\n");
+    assert!(log.contains("the queue `incoming` has messages and nothing of it was settled for 2s"), "{log}");
+    stack.stop().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apps_that_block_every_thread_end_the_process_too() -> Result<()> {
+    let stack = start("stuck_after = '2s'\napp_timeout = '1s'").await?;
+    let processors = std::thread::available_parallelism()?.get();
+    let mut dispatcher = stack.start_program(ODD).await?;
+    for number in 0..=processors {
+        stack.accept("/backends/b/", &number.to_string(), "hello").await?;
+    }
+    // The whole prefetch is reached, so that as many messages as there are threads are worked on at a time.
+    eventually("the first messages are handled", DEADLINE, async || {
+        let depth = stack.queues()?.depth("incoming").await?;
+        let text = stack.client().get(dispatcher.admin_url("/metrics")).send().await?.text().await?;
+        if text.contains("gateway_routed_total") { Ok(()) } else { Err(anyhow!("{depth:?}")) }
+    })
+    .await?;
+    for number in 0..=4 * processors {
+        stack.accept("/backends/b/", &number.to_string(), "block").await?;
+    }
+    assert_eq!(dispatcher.wait_exit(DEADLINE).await?, 70);
+    stack.stop().await?;
+    Ok(())
+}

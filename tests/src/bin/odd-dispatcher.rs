@@ -1,0 +1,40 @@
+//! A dispatcher whose one app misbehaves in the way that a message asks for: how a program with apps of its own looks, and
+//! what each kind of poison does to it.
+
+use std::{
+    process::{self, ExitCode},
+    thread,
+};
+
+use dispatcher::apps::{App, Claim, Context, Step};
+use shared::cli;
+
+struct Odd;
+
+impl App for Odd {
+    fn name(&self) -> &'static str {
+        "odd"
+    }
+
+    fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {
+        match context.message.text.as_str() {
+            "panic" => panic!("on purpose"),
+            "abort" => process::abort(),
+            "endless" => return Step::later(std::future::pending()),
+            "block" => loop {
+                thread::park();
+            },
+            text => {
+                let text = text.to_owned();
+                context.respond(text);
+            }
+        }
+        Step::ready(Claim::Handled)
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main(dispatcher::PROGRAM, |config, lifecycle| {
+        dispatcher::serve(config, vec![Box::new(Odd)], lifecycle)
+    })
+}
