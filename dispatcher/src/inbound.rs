@@ -1,6 +1,6 @@
 //! Consumes `incoming`: routes each message, publishes its replies, and only then lets it be settled.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
@@ -28,6 +28,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Inbound {
     router: Arc<Router>,
     queue: Arc<dyn Publish>,
+    backends: BTreeSet<BackendName>,
     privacy: Privacy,
     lifecycle: Lifecycle,
 }
@@ -35,7 +36,13 @@ pub struct Inbound {
 impl Inbound {
     /// Routes with `router`, publishes to `queue`.
     pub fn new(router: Arc<Router>, queue: Arc<dyn Publish>, config: &Config, lifecycle: &Lifecycle) -> Self {
-        Self { router, queue, privacy: Privacy::new(&config.logging), lifecycle: lifecycle.clone() }
+        Self {
+            router,
+            queue,
+            backends: config.backends.keys().cloned().collect(),
+            privacy: Privacy::new(&config.logging),
+            lifecycle: lifecycle.clone(),
+        }
     }
 
     async fn handle(&self, queued: &Message, message: IncomingMessage) -> Disposition {
@@ -76,9 +83,17 @@ impl Inbound {
         let message = Message::new(&Route::Outgoing(reply.backend.clone()), reply, headers);
         let text = self.privacy.show(&reply.text);
         tracing::debug!(message_id = %reply.id, in_response_to = %queued.id, backend = %reply.backend, %text, "reply");
+        if !self.backends.contains(&reply.backend) {
+            // It ends in `unrouted`, from where it can be replayed when the backend is there.
+            tracing::error!(message_id = %reply.id, backend = %reply.backend, "an app sends to a backend that is not configured");
+        }
         let publishing = async {
+            let mut told = false;
             while let Err(error) = self.queue.publish_patiently(message.clone()).await {
-                tracing::warn!(message_id = %reply.id, %error, "the reply cannot be queued yet");
+                // Once a message: a broker can be away for hours.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(message_id = %reply.id, %error, "the reply cannot be queued yet");
+                }
                 tokio::time::sleep(PUBLISH_PAUSE).await;
             }
         };

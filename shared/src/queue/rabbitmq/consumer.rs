@@ -91,8 +91,12 @@ impl Settle for SessionQueue {
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
         let moved = async move {
+            let mut told = false;
             while let Err(error) = self.publisher.publish(message.clone(), destination).await {
-                tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
+                // Once a message: a broker can be away for hours.
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
+                }
                 tokio::time::sleep(MOVE_PAUSE).await;
             }
             self.done(tag);

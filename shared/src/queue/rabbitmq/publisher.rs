@@ -19,6 +19,7 @@ use super::{
     wire,
 };
 use crate::{
+    clock,
     lifecycle::{Exit, Failure},
     queue::{Destination, Message, PublishError},
 };
@@ -148,10 +149,13 @@ async fn publish_all(
 ) -> Result<(), SessionError> {
     let mut in_flight = FuturesUnordered::new();
     let mut look = tokio::time::interval(LOOK);
-    let mut blocked = false;
+    let last_publish = metrics::gauge!("gateway_last_publish_timestamp_seconds");
+    let (mut blocked, mut confirmed_some) = (false, false);
     loop {
         tokio::select! {
-            Some(confirmed) = in_flight.next(), if !in_flight.is_empty() => answer(confirmed),
+            Some(confirmed) = in_flight.next(), if !in_flight.is_empty() => {
+                confirmed_some |= answer(confirmed);
+            }
             job = jobs.recv(), if in_flight.len() < MAX_IN_FLIGHT => match job {
                 // Whoever gave up waiting may repeat the message; sending this one too would make two of it.
                 Some(job) if job.done.is_closed() => {}
@@ -175,6 +179,10 @@ async fn publish_all(
                 }
                 if link.closing.is_cancelled() {
                     jobs.close();
+                }
+                if std::mem::take(&mut confirmed_some) {
+                    // An operator's alert: the broker is there, and yet nothing gets in.
+                    last_publish.set(Duration::from_secs(clock::now().seconds()).as_secs_f64());
                 }
                 note_blocked(link, connection, &mut blocked);
             }
@@ -209,7 +217,8 @@ async fn publish(channel: Channel, job: Job) -> Confirmed {
     }
 }
 
-fn answer((done, outcome): Confirmed) {
+/// Tells the outcome to whoever waits for it, and whether it was a success.
+fn answer((done, outcome): Confirmed) -> bool {
     let answer = match outcome {
         Ok(Confirmation::Ack(None)) => Ok(()),
         Ok(Confirmation::Ack(Some(_))) => Err(PublishError::Refused("returned as unroutable".to_owned())),
@@ -221,6 +230,8 @@ fn answer((done, outcome): Confirmed) {
         }
         Err(error) => Err(PublishError::Unavailable(error.to_string())),
     };
+    let confirmed = answer.is_ok();
     // Nobody listens when the deadline passed.
     drop(done.send(answer));
+    confirmed
 }
