@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use integration_tests::{
     Provider,
     provider::{Answer, Behaviour},
@@ -41,5 +41,30 @@ async fn what_cannot_be_finished_is_kept(shape: Shape) -> Result<()> {
     let left = stack.stop_unfinished("outgoing.p").await?;
     assert_eq!(left.len(), 1);
     assert_eq!(left["outgoing.p"].len(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_under_load_doubles_nothing() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(200, "").after(Duration::from_millis(50)));
+    let shape = Shape::Pair { ingress: 1, dispatchers: 2 };
+    let config = config(&provider).replace("drain_timeout = '2s'", "");
+    let mut stack = Stack::start(shape, &config, &["p"]).await?;
+    let count = 600;
+    stack.pause_senders()?;
+    for number in 0..count {
+        stack.accept("/backends/p/", &number.to_string(), &format!("echo {number}")).await?;
+    }
+    stack.resume_senders()?;
+    stack.roll_sender().await?;
+    stack.roll_sender().await?;
+    ensure!(provider.count() < count, "all was done before the last restart");
+    provider.wait_for(count, DEADLINE).await?;
+    stack.finish().await?;
+    let mut texts = provider.texts("msg");
+    texts.sort_unstable();
+    texts.dedup();
+    assert_eq!((texts.len(), provider.count()), (count, count));
     Ok(())
 }

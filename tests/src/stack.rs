@@ -246,6 +246,16 @@ impl Stack {
         self.wait_ready().await
     }
 
+    /// Replaces the oldest dispatcher, as a rolling restart does: the new one is ready before the old one is asked to stop.
+    pub async fn roll_sender(&mut self) -> Result<()> {
+        self.start_sender().await?;
+        let mut oldest = self.dispatchers.remove(0);
+        oldest.terminate()?;
+        let code = oldest.wait_exit(DEADLINE).await?;
+        ensure!(code == 0, "the dispatcher ended with {code}");
+        Ok(())
+    }
+
     /// Takes over what [`Stack::start_program`] has started.
     pub fn adopt_sender(&mut self, dispatcher: Service) {
         self.dispatchers.push(dispatcher);
