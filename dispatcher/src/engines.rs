@@ -11,14 +11,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use shared::{
-    config::{self, Config, backends::OnUnknown},
+    config::{self, Config, Rate, backends::OnUnknown},
     lifecycle::Failure,
     message::{BackendName, Identity, MessageId, OutgoingMessage},
     telemetry::Privacy,
 };
 
 use self::httptester::HttpTester;
-use crate::gate::Gate;
+use crate::{gate::Gate, lanes, rate};
 
 /// Sends for one backend.
 pub trait Engine: Send + Sync {
@@ -150,12 +150,22 @@ impl SendError {
 pub struct Backend {
     /// The engine.
     pub engine: Arc<dyn Engine>,
+    /// How many parts a second are sent at most.
+    pub rate: Option<Rate>,
     /// How many calls run at a time.
     pub concurrency: u16,
     /// What becomes of a part of which nobody knows.
     pub on_unknown: OnUnknown,
     /// Whether the provider takes anything.
     pub gate: Arc<Gate>,
+}
+
+impl Backend {
+    /// How many deliveries are taken from its queue at a time.
+    pub(crate) fn prefetch(&self) -> u16 {
+        let limited = self.rate.map(|rate| rate::prefetch(rate, self.concurrency));
+        limited.unwrap_or_else(|| lanes::prefetch(self.concurrency))
+    }
 }
 
 /// The engines of all backends.
@@ -174,8 +184,8 @@ impl Engines {
                 config::Engine::HttpTester { keep } => engines.tester(name, *keep),
                 config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings)?),
             };
-            let (concurrency, on_unknown) = (settings.concurrency, settings.on_unknown);
-            let backend = Backend { engine, concurrency, on_unknown, gate: Arc::default() };
+            let config::Backend { rate, concurrency, on_unknown, .. } = *settings;
+            let backend = Backend { engine, rate, concurrency, on_unknown, gate: Arc::default() };
             engines.backends.insert(name.clone(), backend);
         }
         Ok(engines)

@@ -141,6 +141,11 @@ impl Gate {
 }
 
 impl Pass<'_> {
+    /// False when the gate was closed since.
+    pub(crate) fn is_good(&self) -> bool {
+        self.probe.is_some() || !self.gate.is_closed()
+    }
+
     /// The provider took the call, or refused only this one. Gives how long the gate was closed, if this call opened it.
     pub(crate) fn reached(self) -> Option<Duration> {
         // A call that was under way when the gate closed proves nothing about afterwards.

@@ -23,6 +23,8 @@ mod lanes;
 
 mod watchdog;
 
+mod rate;
+
 mod recent;
 
 mod pages;
@@ -69,6 +71,13 @@ pub struct Dispatcher {
     config: Config,
     router: Arc<Router>,
     engines: Engines,
+}
+
+/// A queue that is to be consumed.
+struct Wanted {
+    queue: QueueName,
+    prefetch: u16,
+    concurrency: u16,
 }
 
 /// One queue's consumer, about to start.
@@ -118,19 +127,21 @@ impl Dispatcher {
 
     /// Consumes until a stop is asked for and everything begun is settled.
     pub async fn run(self, queue: &Arc<dyn Queue>, lifecycle: &Lifecycle) {
-        let mut wanted = vec![(QueueName::Incoming, self.config.dispatcher.concurrency)];
-        wanted.extend(
-            self.engines
-                .iter()
-                .map(|(name, backend)| (QueueName::Outgoing(name.clone()), backend.concurrency)),
+        let Config { dispatcher, .. } = &self.config;
+        let mut wanted = vec![Wanted {
+            queue: QueueName::Incoming,
+            prefetch: lanes::prefetch(dispatcher.concurrency),
+            concurrency: dispatcher.concurrency,
+        }];
+        wanted.extend(self.engines.iter().map(|(name, backend)| Wanted {
+            queue: QueueName::Outgoing(name.clone()),
+            prefetch: backend.prefetch(),
+            concurrency: backend.concurrency,
+        }));
+        let subscriptions = wanted.iter().map(|wanted| (wanted.queue.clone(), wanted.prefetch)).collect();
+        let mut consumers = wanted.into_iter().zip(queue.consume(subscriptions)).map(
+            |(Wanted { queue, concurrency, .. }, deliveries)| Consumer { queue, deliveries, concurrency },
         );
-        let prefetch =
-            |(queue, concurrency): &(QueueName, u16)| (queue.clone(), lanes::prefetch(*concurrency));
-        let deliveries = queue.consume(wanted.iter().map(prefetch).collect());
-        let mut consumers = wanted
-            .into_iter()
-            .zip(deliveries)
-            .map(|((queue, concurrency), deliveries)| Consumer { queue, deliveries, concurrency });
         let mut running = Vec::new();
         if let Some(incoming) = consumers.next() {
             let inbound = Inbound::new(self.router, Arc::clone(queue) as _, &self.config, lifecycle);

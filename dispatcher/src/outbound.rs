@@ -23,6 +23,7 @@ use crate::{
     engines::{Backend, Part, SendError, SendReceipt},
     gate::{Pass, Record},
     lanes::Work,
+    rate::Limit,
     recent::Recent,
 };
 
@@ -30,6 +31,7 @@ use crate::{
 pub struct Outbound {
     name: BackendName,
     backend: Backend,
+    limit: Limit,
     privacy: Privacy,
     lifecycle: Lifecycle,
     recent: Recent,
@@ -57,6 +59,7 @@ impl Outbound {
         let label = name.to_string();
         Self {
             name,
+            limit: Limit::new(backend.rate),
             backend,
             privacy: Privacy::new(&config.logging),
             lifecycle: lifecycle.clone(),
@@ -145,9 +148,18 @@ impl Outbound {
             // What was sent is noted in the queue before a wait that this process may not survive.
             return None;
         }
+        let passing = async {
+            loop {
+                let pass = self.backend.gate.pass().await;
+                self.limit.wait().await;
+                if pass.is_good() {
+                    return pass;
+                }
+            }
+        };
         tokio::select! {
             biased;
-            pass = self.backend.gate.pass() => Some(pass),
+            pass = passing => Some(pass),
             () = self.lifecycle.stopping() => None,
             () = sleep_until(turn.give_back) => None,
         }
@@ -193,7 +205,7 @@ impl Work for Outbound {
     }
 
     fn is_waiting(&self) -> bool {
-        self.backend.gate.is_closed()
+        self.backend.gate.is_closed() || self.limit.is_waiting()
     }
 
     fn run<'a>(

@@ -19,6 +19,8 @@ pub mod endpoints;
 
 mod queue;
 
+mod rate;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 pub use self::{
@@ -27,6 +29,7 @@ pub use self::{
     endpoints::Endpoint,
     problem::{Origin, Problem, Problems},
     queue::{Queue, QueueUrl},
+    rate::Rate,
     tree::Environment,
 };
 use self::{

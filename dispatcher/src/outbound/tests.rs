@@ -5,7 +5,7 @@ use std::{
 
 use shared::{
     clock::UnixMillis,
-    config::{Config, backends::OnUnknown},
+    config::{Config, Rate, backends::OnUnknown},
     message::MessageId,
     queue::{Route, header},
 };
@@ -61,11 +61,15 @@ struct Bench {
 
 impl Bench {
     fn new(errors: &[(&'static str, SendError)], on_unknown: OnUnknown) -> Self {
+        Self::with_rate(errors, on_unknown, None)
+    }
+
+    fn with_rate(errors: &[(&'static str, SendError)], on_unknown: OnUnknown, rate: Option<Rate>) -> Self {
         let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
         let errors = Mutex::new(errors.iter().cloned().collect());
         let engine = Arc::new(Scripted { errors, ..Scripted::default() });
         let gate = Arc::default();
-        let backend = Backend { engine: Arc::clone(&engine) as _, concurrency: 1, on_unknown, gate };
+        let backend = Backend { engine: Arc::clone(&engine) as _, rate, concurrency: 1, on_unknown, gate };
         let lifecycle = Lifecycle::default();
         let outbound = Outbound::new("b".parse().unwrap(), backend, &config, &lifecycle);
         Self { outbound, engine, lifecycle }
@@ -217,6 +221,47 @@ async fn a_stop_is_not_made_to_wait_for_every_identity() {
     let disposition = bench.send(Headers::new()).await;
     let Disposition::Continue { headers } = disposition else { panic!("{disposition:?}") };
     assert_eq!((bench.called(), headers[header::SENT].as_str()), (vec!["1".to_owned()], r#"["0/1"]"#));
+}
+
+/// A backend that sends so many parts a second.
+fn limited(parts: f64) -> Bench {
+    Bench::with_rate(&[], OnUnknown::DeadLetter, Rate::per_second(parts))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_counts_parts_and_not_messages() {
+    let (bench, begun) = (limited(1.0), Instant::now());
+    assert_eq!(bench.send(Headers::new()).await, Disposition::Done);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_a_low_rate_a_message_goes_back_with_what_is_left_of_it() {
+    let bench = limited(0.05);
+    let Disposition::Continue { headers } = bench.send(Headers::new()).await else { panic!() };
+    assert_eq!(headers[header::SENT], r#"["0/1","1/1"]"#);
+    assert_eq!(bench.send(headers).await, Disposition::Done);
+    assert_eq!(bench.called(), ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_what_waits_for_its_turn() {
+    let bench = limited(1.0);
+    let stop = |after| {
+        let lifecycle = bench.lifecycle.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            lifecycle.stop();
+        }
+    };
+    let (disposition, ()) = tokio::join!(bench.send(Headers::new()), stop(1500));
+    let Disposition::Continue { headers } = disposition else { panic!("{disposition:?}") };
+    assert_eq!((bench.called(), headers[header::SENT].as_str()), (vec!["1".to_owned()], r#"["0/1"]"#));
+
+    let bench = limited(1.0);
+    bench.lifecycle.stop();
+    assert_eq!(bench.send(Headers::new()).await, Disposition::Leave);
+    assert!(bench.called().is_empty());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::{Position, Url};
 
 use super::{
-    Concurrency, Positive,
+    Concurrency, Positive, Rate,
     problem::{Origin, suggestion},
     reader::{Entry, Read, Section, one_of},
     too_long,
@@ -20,6 +20,8 @@ use crate::{message::BackendName, template::Template};
 pub struct Backend {
     /// Which engine sends, with its settings.
     pub engine: Engine,
+    /// How many parts a second are sent at most, over all processes together.
+    pub rate: Option<Rate>,
     /// How many provider calls run at a time, in each process.
     pub concurrency: u16,
     /// How long one provider call may take.
@@ -168,6 +170,7 @@ pub(super) fn read(
 fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> {
     // The other keys cannot be judged without knowing the engine.
     let kind = section.required_with("engine", |entry| one_of(&entry, &KINDS))?;
+    let rate = section.optional("rate");
     let concurrency = section.or("concurrency", Concurrency(16)).0;
     let timeout_origin = section.origin_of("timeout");
     let timeout = section.or("timeout", Positive(Duration::from_secs(30))).0;
@@ -183,6 +186,7 @@ fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> 
     section.finish();
     Some(Backend {
         engine: engine?,
+        rate,
         concurrency,
         timeout,
         on_unknown: on_unknown.unwrap_or(OnUnknown::DeadLetter),

@@ -215,7 +215,7 @@ impl Entry<'_> {
     }
 
     /// The text of an environment variable, which is all that the environment has.
-    fn environment_text(&self) -> Option<&str> {
+    pub(super) fn environment_text(&self) -> Option<&str> {
         match (&self.node.value, &self.node.origin) {
             (Value::String(text), Origin::Environment(_)) => Some(text),
             _ => None,
