@@ -346,10 +346,10 @@ fn count(message: &Message, class: &'static str, destination: Destination) {
 
 /// Opens the queue that `config` names. An embedded one is opened at once; RabbitMQ is connected in the background.
 pub fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Arc<dyn Queue>, Failure> {
-    let backends: Vec<BackendName> = config.backends.keys().cloned().collect();
     Ok(match &config.queue.url {
-        QueueUrl::Amqp(url) => Arc::new(rabbitmq::RabbitMq::start(url, &config.queue, &backends, lifecycle)),
+        QueueUrl::Amqp(url) => Arc::new(rabbitmq::RabbitMq::start(url, config, lifecycle)),
         QueueUrl::Embedded(file) => {
+            let backends: Vec<BackendName> = config.backends.keys().cloned().collect();
             Arc::new(embedded::Embedded::open(file, &config.queue, &backends, lifecycle)?)
         }
     })

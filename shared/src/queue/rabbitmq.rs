@@ -7,6 +7,8 @@ mod consumer;
 
 mod link;
 
+mod mover;
+
 mod publisher;
 
 mod topology;
@@ -20,7 +22,7 @@ use secrecy::SecretString;
 
 use self::{link::Link, publisher::Publisher, topology::Topology};
 use super::{Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName};
-use crate::{config, lifecycle::Lifecycle, message::BackendName};
+use crate::{config::Config, lifecycle::Lifecycle};
 
 /// A queue on RabbitMQ.
 pub struct RabbitMq {
@@ -31,14 +33,8 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts to connect. Until that worked, publishing waits for its deadline and then fails.
     #[must_use]
-    pub fn start(
-        url: &SecretString,
-        settings: &config::Queue,
-        backends: &[BackendName],
-        lifecycle: &Lifecycle,
-    ) -> Self {
-        let topology = Topology::new(&settings.prefix, backends, &settings.retry);
-        let link = Arc::new(Link::new(url, topology, settings, lifecycle));
+    pub fn start(url: &SecretString, config: &Config, lifecycle: &Lifecycle) -> Self {
+        let link = Arc::new(Link::new(url, Topology::new(config), &config.queue, lifecycle));
         let publisher = Publisher::start(&link);
         Self { link, publisher }
     }

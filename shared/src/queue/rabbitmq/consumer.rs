@@ -13,10 +13,12 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 use tokio::sync::mpsc::{self, error::TrySendError};
+use uuid::Uuid;
 
 use super::{
     link::{Link, Pauses, SessionError},
-    publisher::Publisher,
+    mover::{self, Mover},
+    publisher::{MOVE_PAUSE, Publisher},
     wire,
 };
 use crate::queue::{Deliveries, Delivery, Destination, Message, QueueName, Receipt, Settle};
@@ -26,9 +28,6 @@ const ROLE: &str = "consumers";
 
 /// How often the connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// How long a move waits before it is tried again, when the broker cannot take it.
-const MOVE_PAUSE: Duration = Duration::from_millis(500);
 
 struct Subscription {
     queue: QueueName,
@@ -117,6 +116,7 @@ type Event = (usize, u32, Option<lapin::Result<lapin::message::Delivery>>);
 struct Session {
     connection: Connection,
     consumers: Vec<Consumer>,
+    movers: Vec<Mover>,
     events: SelectAll<BoxStream<'static, Event>>,
 }
 
@@ -125,6 +125,8 @@ struct Consumer {
     channel: Channel,
     queue: ShortString,
     prefetch: u16,
+    /// Where one process at a time consumes: how much this one wants to be it.
+    priority: Option<i32>,
     /// A new consumer on the channel has the next number.
     number: u32,
     /// While it is on probation: whether the one delivery that is out was delivered before.
@@ -147,7 +149,8 @@ async fn session(
         return Ok(());
     };
     link.ready(ROLE, format!("attached to {}", count(subscriptions.len(), "queue")));
-    let ended = consume(link, publisher, subscriptions, &mut session).await;
+    let moved = mover::run(std::mem::take(&mut session.movers), link, publisher);
+    let ended = tokio::try_join!(consume(link, publisher, subscriptions, &mut session), moved).map(drop);
     Link::close_connection(&session.connection).await;
     ended
 }
@@ -155,19 +158,32 @@ async fn session(
 async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, SessionError> {
     let connection = Connection::connect(link.url(), Link::properties(ROLE)).await?;
     link.topology.declare(&connection.create_channel().await?).await?;
-    let mut session = Session { connection, consumers: Vec::new(), events: SelectAll::new() };
+    let mut session =
+        Session { connection, consumers: Vec::new(), movers: Vec::new(), events: SelectAll::new() };
     for (index, subscription) in subscriptions.iter().enumerate() {
+        let queue = link.topology.queue(&subscription.queue);
+        let single = link.topology.is_single(&subscription.queue);
         let mut consumer = Consumer {
             channel: session.connection.create_channel().await?,
-            queue: link.topology.queue(&subscription.queue),
+            priority: single.then(|| priority(link.replica, queue.as_str())),
+            queue,
             prefetch: subscription.prefetch,
             number: 0,
             probation: Some(false),
         };
         session.events.push(consumer.attach(index, 1).await?);
         session.consumers.push(consumer);
+        if let QueueName::Outgoing(backend) = &subscription.queue {
+            session.movers.extend(Mover::attach(&session.connection, link, backend).await?);
+        }
     }
     Ok(session)
+}
+
+/// Rendezvous hashing: of all processes, the one with the highest number for a queue is the one that consumes it. Nobody
+/// has to know the others, and the queues spread over them. RabbitMQ 4 obeys; on 3 the first process has all queues.
+fn priority(replica: Uuid, queue: &str) -> i32 {
+    Uuid::new_v5(&replica, queue.as_bytes()).as_bytes()[0].into()
 }
 
 impl Consumer {
@@ -176,8 +192,11 @@ impl Consumer {
         self.number += 1;
         let (number, options) = (self.number, BasicConsumeOptions::default());
         let tag = self.tag();
-        let consumer =
-            self.channel.basic_consume(self.queue.clone(), tag, options, FieldTable::default()).await?;
+        let mut arguments = FieldTable::default();
+        if let Some(priority) = self.priority {
+            arguments.insert("x-priority".into(), priority.into());
+        }
+        let consumer = self.channel.basic_consume(self.queue.clone(), tag, options, arguments).await?;
         // The end of a stream is an event too: the broker cancelled the consumer.
         let end = stream::once(std::future::ready((index, number, None)));
         Ok(consumer.map(move |delivery| (index, number, Some(delivery))).chain(end).boxed())
@@ -195,16 +214,18 @@ impl Consumer {
     /// After a (re)connect one message is out at a time, until one is settled that was not delivered before: a message that
     /// kills the process then dies alone, and the crashes do not count against its neighbours. A prefetch holds for new
     /// consumers only, so the first one is replaced.
-    async fn settled(&mut self, index: usize) -> lapin::Result<Option<BoxStream<'static, Event>>> {
-        if self.probation != Some(false) {
-            return Ok(None);
+    async fn settle(&mut self, Ack { queue, tag }: Ack) -> lapin::Result<Option<BoxStream<'static, Event>>> {
+        let passed = self.probation == Some(false);
+        if passed {
+            self.probation = None;
         }
-        self.probation = None;
-        if self.prefetch == 1 {
-            return Ok(None);
+        if !passed || self.prefetch == 1 {
+            return self.acknowledge(tag).map(|()| None);
         }
+        // First, so that nothing else is delivered here: where one process at a time consumes, another one begins at once.
         self.channel.basic_cancel(self.tag(), BasicCancelOptions::default()).await?;
-        self.attach(index, self.prefetch).await.map(Some)
+        self.acknowledge(tag)?;
+        self.attach(queue, self.prefetch).await.map(Some)
     }
 }
 
@@ -225,11 +246,12 @@ async fn consume(
         tokio::select! {
             ack = acks.recv() => {
                 // The last receipt is settled, and no more are handed out.
-                let Some(Ack { queue, tag }) = ack else { return Ok(()) };
-                let consumer = &mut session.consumers[queue];
-                consumer.acknowledge(tag)?;
-                if !handles.is_empty() {
-                    session.events.extend(consumer.settled(queue).await?);
+                let Some(ack) = ack else { return Ok(()) };
+                let consumer = &mut session.consumers[ack.queue];
+                if handles.is_empty() {
+                    consumer.acknowledge(ack.tag)?;
+                } else {
+                    session.events.extend(consumer.settle(ack).await?);
                 }
             },
             Some(event) = session.events.next(), if !handles.is_empty() => {
@@ -281,4 +303,21 @@ fn hand_over(
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queues_spread_over_the_processes() {
+        let replicas: Vec<Uuid> = (1..=3).map(Uuid::from_u128).collect();
+        let mut share = [0; 3];
+        for backend in 0..300 {
+            let queue = format!("sms.outgoing.b{backend}.single");
+            let highest = (0..3).max_by_key(|replica| priority(replicas[*replica], &queue)).unwrap();
+            share[highest] += 1;
+        }
+        assert!(share.iter().all(|queues| (75..125).contains(queues)), "{share:?}");
+    }
 }

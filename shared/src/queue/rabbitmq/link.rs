@@ -18,6 +18,7 @@ use lapin::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use super::topology::Topology;
 use crate::{
@@ -50,6 +51,8 @@ pub(super) struct Link {
     url: String,
     address: String,
     pub(super) topology: Topology,
+    /// Tells this process from the others.
+    pub(super) replica: Uuid,
     pub(super) publish_timeout: Duration,
     connect_timeout: Duration,
     started: Instant,
@@ -138,6 +141,7 @@ impl Link {
             url,
             address,
             topology,
+            replica: Uuid::new_v4(),
             publish_timeout: settings.publish_timeout,
             connect_timeout: settings.connect_timeout,
             started: Instant::now(),

@@ -42,6 +42,9 @@ const MAX_WAITING: usize = 512;
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long whoever moves a message waits before it is tried again, when the broker cannot take it.
+pub(super) const MOVE_PAUSE: Duration = Duration::from_millis(500);
+
 /// A handle to the publisher task.
 #[derive(Clone)]
 pub(super) struct Publisher {

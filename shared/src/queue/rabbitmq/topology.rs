@@ -1,6 +1,6 @@
 //! Every exchange and queue on the broker, and why each has the arguments it has. Declared idempotently by everybody.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use lapin::{
     Channel, ExchangeKind,
@@ -9,7 +9,7 @@ use lapin::{
 };
 
 use super::super::{Destination, QueueName};
-use crate::message::BackendName;
+use crate::{config::Config, message::BackendName};
 
 /// How often a message may come back unsettled before the broker takes it for poison. Never -1 (RabbitMQ 3.10
 /// dead-letters at the first redelivery), never absent (4.0 deletes after 20).
@@ -22,13 +22,39 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(super) struct Topology {
     prefix: String,
-    backends: Vec<BackendName>,
+    backends: BTreeMap<BackendName, Consumers>,
     ladder: Vec<Duration>,
 }
 
+/// How many processes may consume a backend's queue at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Consumers {
+    /// All of them.
+    Many,
+    /// One, so that the backend's `rate` holds over all of them. The others wait for its end.
+    Single,
+}
+
+impl Consumers {
+    fn other(self) -> Self {
+        match self {
+            Self::Many => Self::Single,
+            Self::Single => Self::Many,
+        }
+    }
+}
+
 impl Topology {
-    pub(super) fn new(prefix: &str, backends: &[BackendName], ladder: &[Duration]) -> Self {
-        Self { prefix: prefix.to_owned(), backends: backends.to_vec(), ladder: ladder.to_vec() }
+    pub(super) fn new(config: &Config) -> Self {
+        let consumers = |limited: bool| if limited { Consumers::Single } else { Consumers::Many };
+        let backends = config.backends.iter();
+        Self {
+            prefix: config.queue.prefix.clone(),
+            backends: backends
+                .map(|(name, backend)| (name.clone(), consumers(backend.rate.is_some())))
+                .collect(),
+            ladder: config.queue.retry.clone(),
+        }
     }
 
     /// The topic exchange that everything is published to.
@@ -38,7 +64,31 @@ impl Topology {
 
     /// The name of a queue on the broker.
     pub(super) fn queue(&self, name: &QueueName) -> ShortString {
-        format!("{}.{name}", self.prefix).into()
+        self.name(name, self.consumers(name))
+    }
+
+    /// The queue that would be used instead, if the backend's `rate` were added or removed.
+    pub(super) fn other_queue(&self, name: &QueueName) -> ShortString {
+        self.name(name, self.consumers(name).other())
+    }
+
+    /// The two have different arguments, which cannot be changed, and so they have different names.
+    fn name(&self, name: &QueueName, consumers: Consumers) -> ShortString {
+        let suffix = match consumers {
+            Consumers::Many => "",
+            Consumers::Single => ".single",
+        };
+        format!("{}.{name}{suffix}", self.prefix).into()
+    }
+
+    /// True when one process at a time consumes the queue.
+    pub(super) fn is_single(&self, name: &QueueName) -> bool {
+        self.consumers(name) == Consumers::Single
+    }
+
+    fn consumers(&self, name: &QueueName) -> Consumers {
+        let QueueName::Outgoing(backend) = name else { return Consumers::Many };
+        self.backends.get(backend).copied().unwrap_or(Consumers::Many)
     }
 
     /// The exchange that a message is published to; its routing key is always its own.
@@ -65,23 +115,17 @@ impl Topology {
         let alternate =
             arguments_of([("alternate-exchange", text(self.queue(&QueueName::Unrouted).as_str()))]);
         declare_exchange(channel, &self.exchange(), ExchangeKind::Topic, alternate).await?;
-        for (name, keys) in self.work_queues() {
-            let queue = self.queue(&name);
-            channel
-                .queue_declare(queue.clone(), QueueDeclareOptions::durable(), self.work_arguments())
-                .await?;
+        for (name, keys) in
+            [(QueueName::Incoming, &["incoming.#", "submit.#"][..]), (QueueName::Reports, &["report.#"])]
+        {
+            self.declare_work(channel, &name).await?;
             for key in keys {
-                let (exchange, key) = (self.exchange(), key.into());
-                channel
-                    .queue_bind(
-                        queue.clone(),
-                        exchange,
-                        key,
-                        QueueBindOptions::default(),
-                        FieldTable::default(),
-                    )
-                    .await?;
+                self.bind(channel, self.queue(&name), (*key).into()).await?;
             }
+        }
+        for backend in self.backends.keys() {
+            self.declare_work(channel, &QueueName::Outgoing(backend.clone())).await?;
+            self.bind_backend(channel, backend).await?;
         }
         for delay in &self.ladder {
             self.declare_pair(channel, &self.rung(*delay).into(), self.rung_arguments(*delay)).await?;
@@ -89,20 +133,34 @@ impl Topology {
         Ok(())
     }
 
-    /// The queues that are worked on, each with the routing keys bound to it.
-    fn work_queues(&self) -> Vec<(QueueName, Vec<String>)> {
-        let incoming = (QueueName::Incoming, vec!["incoming.#".to_owned(), "submit.#".to_owned()]);
-        let reports = (QueueName::Reports, vec!["report.#".to_owned()]);
-        let outgoing = self.backends.iter().map(|backend| {
-            let key = format!("outgoing.{backend}");
-            (QueueName::Outgoing(backend.clone()), vec![key])
-        });
-        [incoming, reports].into_iter().chain(outgoing).collect()
+    async fn declare_work(&self, channel: &Channel, name: &QueueName) -> lapin::Result<()> {
+        let (queue, options) = (self.queue(name), QueueDeclareOptions::durable());
+        channel.queue_declare(queue, options, self.work_arguments(name)).await.map(drop)
     }
 
-    fn work_arguments(&self) -> FieldTable {
+    /// Leads a backend's messages to the queue that is used, and not to the other one (decision 0005).
+    pub(super) async fn bind_backend(&self, channel: &Channel, backend: &BackendName) -> lapin::Result<()> {
+        let name = QueueName::Outgoing(backend.clone());
+        let key = ShortString::from(name.to_string());
+        self.bind(channel, self.queue(&name), key.clone()).await?;
+        let (other, exchange) = (self.other_queue(&name), self.exchange());
+        // No error when there is no such queue.
+        channel.queue_unbind(other, exchange, key.clone(), FieldTable::default()).await?;
+        // Again, because a process with the other configuration may do the same at the same time, the other way round.
+        self.bind(channel, self.queue(&name), key).await
+    }
+
+    async fn bind(&self, channel: &Channel, queue: ShortString, key: ShortString) -> lapin::Result<()> {
+        let (exchange, options) = (self.exchange(), QueueBindOptions::default());
+        channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
+    }
+
+    fn work_arguments(&self, name: &QueueName) -> FieldTable {
         let mut arguments = safe_dead_lettering(&self.queue(&QueueName::Dead));
         arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
+        if self.is_single(name) {
+            arguments.insert("x-single-active-consumer".into(), true.into());
+        }
         arguments
     }
 
@@ -172,20 +230,38 @@ fn text(value: &str) -> AMQPValue {
 mod tests {
     use super::*;
 
+    /// Backends `kannel`, without a rate, and `slow`, with one.
+    fn topology() -> Topology {
+        let text = "[queue]\nurl = 'amqp://localhost'\nretry = ['5m', '90500ms']\n\
+                    [backends.kannel]\nengine = 'httptester'\n\
+                    [backends.slow]\nengine = 'httptester'\nrate = 1\n";
+        Topology::new(&Config::parse("test", text, &BTreeMap::new()).unwrap())
+    }
+
+    fn outgoing(backend: &str) -> QueueName {
+        QueueName::Outgoing(backend.parse().unwrap())
+    }
+
     #[test]
     fn every_queue_keeps_what_it_was_given() {
-        let topology = Topology::new("sms", &[], &[Duration::from_secs(5)]);
+        let topology = topology();
         let has = |table: &FieldTable, name: &str, value: AMQPValue| {
             assert_eq!(table.inner().get(name), Some(&value), "{name}");
         };
-        let (work, rung) = (topology.work_arguments(), topology.rung_arguments(Duration::from_secs(5)));
-        for table in [&work, &rung] {
+        let (work, single) =
+            (topology.work_arguments(&outgoing("kannel")), topology.work_arguments(&outgoing("slow")));
+        let rung = topology.rung_arguments(Duration::from_secs(5));
+        for table in [&work, &single, &rung] {
             has(table, "x-queue-type", text("quorum"));
             has(table, "x-dead-letter-strategy", text("at-least-once"));
             has(table, "x-overflow", text("reject-publish"));
         }
-        has(&work, "x-dead-letter-exchange", text("sms.dead"));
-        has(&work, "x-delivery-limit", AMQPValue::LongLongInt(20));
+        for table in [&work, &single] {
+            has(table, "x-dead-letter-exchange", text("sms.dead"));
+            has(table, "x-delivery-limit", AMQPValue::LongLongInt(20));
+        }
+        has(&single, "x-single-active-consumer", true.into());
+        assert_eq!(work.inner().get("x-single-active-consumer"), None);
         has(&rung, "x-dead-letter-exchange", text("sms"));
         has(&rung, "x-message-ttl", AMQPValue::LongLongInt(5000));
         assert_eq!(rung.inner().get("x-dead-letter-routing-key"), None);
@@ -193,18 +269,15 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_design() {
-        let backend: BackendName = "kannel".parse().unwrap();
-        let topology = Topology::new("sms", std::slice::from_ref(&backend), &[Duration::from_secs(300)]);
+        let topology = topology();
         assert_eq!(topology.exchange().as_str(), "sms");
-        assert_eq!(topology.queue(&QueueName::Outgoing(backend)).as_str(), "sms.outgoing.kannel");
+        assert_eq!(topology.queue(&outgoing("kannel")).as_str(), "sms.outgoing.kannel");
+        assert_eq!(topology.queue(&outgoing("slow")).as_str(), "sms.outgoing.slow.single");
+        assert_eq!(topology.other_queue(&outgoing("kannel")).as_str(), "sms.outgoing.kannel.single");
+        assert_eq!(topology.other_queue(&outgoing("slow")).as_str(), "sms.outgoing.slow");
         assert_eq!(topology.destination(Destination::Dead).as_str(), "sms.dead");
-        assert_eq!(
-            topology.destination(Destination::Retry(Duration::from_secs(300))).as_str(),
-            "sms.retry.5m"
-        );
-        assert_eq!(
-            topology.destination(Destination::Retry(Duration::from_millis(90_500))).as_str(),
-            "sms.retry.1m30s500ms"
-        );
+        let rung =
+            |millis| topology.destination(Destination::Retry(Duration::from_millis(millis))).to_string();
+        assert_eq!([rung(300_000), rung(90_500)], ["sms.retry.5m", "sms.retry.1m30s500ms"]);
     }
 }

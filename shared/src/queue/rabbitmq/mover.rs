@@ -1,0 +1,116 @@
+//! Empties the queue that a backend had before its `rate` was added or removed: every message in it is published again,
+//! confirmed, and then acknowledged. Decision 0005 says why it is consumed for as long as it exists.
+
+use std::time::Duration;
+
+use futures_util::{
+    StreamExt,
+    future::{join_all, try_join_all},
+};
+use lapin::{
+    Channel, Connection, ErrorKind,
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+
+use super::{
+    link::{Link, SessionError},
+    publisher::{MOVE_PAUSE, Publisher},
+    wire,
+};
+use crate::{
+    message::BackendName,
+    queue::{Destination, QueueName},
+};
+
+/// How many messages are moved together, and in the order in which they come.
+const TOGETHER: u16 = 100;
+
+/// How long it rests after those. Two processes with different configurations may give a message back and forth.
+const REST: Duration = Duration::from_millis(200);
+
+/// AMQP's reply code for a queue that does not exist.
+const NOT_FOUND: u16 = 404;
+
+/// Empties one queue.
+pub(super) struct Mover {
+    backend: BackendName,
+    channel: Channel,
+    deliveries: lapin::Consumer,
+}
+
+impl Mover {
+    /// Consumes the queue that `backend` does not use, if there is one.
+    pub(super) async fn attach(
+        connection: &Connection,
+        link: &Link,
+        backend: &BackendName,
+    ) -> lapin::Result<Option<Self>> {
+        let queue = link.topology.other_queue(&QueueName::Outgoing(backend.clone()));
+        // Of its own, because the answer that there is no such queue closes it.
+        let channel = connection.create_channel().await?;
+        let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let left = match channel.queue_declare(queue.clone(), look, FieldTable::default()).await {
+            Err(error) if is_not_found(&error) => return Ok(None),
+            looked => looked?.message_count(),
+        };
+        if left > 0 {
+            tracing::info!(%backend, %queue, left, "not used with this configuration: what is left in it is moved");
+        }
+        channel.basic_qos(TOGETHER, BasicQosOptions::default()).await?;
+        let (tag, options) = (queue.clone(), BasicConsumeOptions::default());
+        let deliveries = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
+        Ok(Some(Self { backend: backend.clone(), channel, deliveries }))
+    }
+
+    /// Moves until a stop, or until the queue is deleted.
+    async fn run(self, link: &Link, publisher: &Publisher) -> Result<(), SessionError> {
+        let Self { backend, channel, deliveries } = self;
+        let mut deliveries = deliveries.ready_chunks(TOGETHER.into());
+        let stopping = || link.lifecycle.stopping();
+        loop {
+            let together = tokio::select! {
+                together = deliveries.next() => together,
+                () = stopping() => None,
+            };
+            let Some(together) = together else { return Ok(()) };
+            let together: Vec<Delivery> = together.into_iter().collect::<lapin::Result<_>>()?;
+            // A process with the other configuration binds this queue again when it connects.
+            link.topology.bind_backend(&channel, &backend).await?;
+            let moves = together.into_iter().map(|delivery| move_back(link, publisher, &channel, delivery));
+            join_all(moves).await.into_iter().collect::<lapin::Result<()>>()?;
+            tokio::select! {
+                () = tokio::time::sleep(REST) => {}
+                () = stopping() => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Runs all movers, until a stop.
+pub(super) async fn run(movers: Vec<Mover>, link: &Link, publisher: &Publisher) -> Result<(), SessionError> {
+    try_join_all(movers.into_iter().map(|mover| mover.run(link, publisher))).await.map(drop)
+}
+
+async fn move_back(
+    link: &Link,
+    publisher: &Publisher,
+    channel: &Channel,
+    mut delivery: Delivery,
+) -> lapin::Result<()> {
+    let (tag, message) = (delivery.delivery_tag, wire::message(&mut delivery));
+    while let Err(error) = publisher.publish(message.clone(), Destination::Back).await {
+        if link.lifecycle.is_stopping() {
+            // It stays where it is, and the next process moves it.
+            return Ok(());
+        }
+        tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
+        tokio::time::sleep(MOVE_PAUSE).await;
+    }
+    channel.basic_ack(tag, BasicAckOptions::default()).await
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == NOT_FOUND)
+}
