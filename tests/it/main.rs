@@ -25,6 +25,8 @@ mod seed;
 
 mod startup;
 
+mod rate;
+
 mod scale;
 
 mod outage;

@@ -4,14 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
+use futures_util::StreamExt;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
 
+use tokio::time::timeout;
+
 use crate::eventually;
+
+/// How long a message that was counted may take to come.
+const TAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// AMQP's reply code for a queue that does not exist.
 const NOT_FOUND: u16 = 404;
@@ -112,20 +118,23 @@ impl Queues {
         Ok(())
     }
 
-    /// Takes all messages that are ready out of the queue.
+    /// Takes all messages that are ready out of the queue, of which nobody else may be a consumer.
     pub async fn take_all(&self, name: &str) -> Result<Vec<Taken>> {
+        let ready = self.depth(name).await?.unwrap_or(0);
         let channel = self.connection.create_channel().await?;
+        // Not `basic.get`, which a queue with a single active consumer refuses.
+        let (queue, options) = (self.full(name).into(), BasicConsumeOptions::default());
+        let consumer = channel.basic_consume(queue, "taker".into(), options, FieldTable::default()).await?;
+        let mut deliveries = consumer.take(ready as usize);
         let mut all = Vec::new();
-        while let Some(message) =
-            channel.basic_get(self.full(name).into(), BasicGetOptions::default()).await?
-        {
-            message.ack(BasicAckOptions::default()).await?;
-            let headers = message.properties.headers().as_ref().map(texts).unwrap_or_default();
+        while let Some(delivery) = timeout(TAKE_DEADLINE, deliveries.next()).await? {
+            let delivery = delivery?;
+            delivery.ack(BasicAckOptions::default()).await?;
             all.push(Taken {
-                routing_key: message.routing_key.to_string(),
-                headers,
-                properties: message.delivery.properties,
-                body: message.delivery.data,
+                routing_key: delivery.routing_key.to_string(),
+                headers: delivery.properties.headers().as_ref().map(texts).unwrap_or_default(),
+                properties: delivery.properties,
+                body: delivery.data,
             });
         }
         channel.close(200, "done".into()).await?;
@@ -145,6 +154,16 @@ impl Queues {
                 bail!("not confirmed: {refused:?}")
             }
         }
+    }
+
+    /// Leads `routing_key` to the queue `to` and not to `from`, as a process with another configuration would.
+    pub async fn rebind(&self, routing_key: &str, from: &str, to: &str) -> Result<()> {
+        let channel = self.connection.create_channel().await?;
+        let (exchange, key) = (ShortString::from(self.prefix.as_str()), ShortString::from(routing_key));
+        let (none, bind) = (FieldTable::default, QueueBindOptions::default());
+        channel.queue_bind(self.full(to).into(), exchange.clone(), key.clone(), bind, none()).await?;
+        channel.queue_unbind(self.full(from).into(), exchange, key, none()).await?;
+        Ok(channel.close(200, "done".into()).await?)
     }
 
     /// Deletes the queues, whether they exist or not, with all their messages.

@@ -1,5 +1,7 @@
 //! A whole gateway under test, in each shape it is deployed in, and the check that it left nothing behind.
 
+mod changes;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -39,6 +41,9 @@ pub struct Stack {
     ingress: Vec<Service>,
     dispatchers: Vec<Service>,
     queues: Option<Queues>,
+    shape: Shape,
+    url: String,
+    prefix: String,
     folder: TempDir,
     next: AtomicUsize,
     finished: bool,
@@ -92,34 +97,44 @@ impl Stack {
             ingress: Vec::new(),
             dispatchers: Vec::new(),
             queues,
+            shape,
+            url,
+            prefix,
             folder,
             next: AtomicUsize::new(0),
             finished: false,
         };
-        let file = stack.config();
-        std::fs::write(&file, whole(config, &url, &prefix))?;
-        match shape {
+        stack.configure(config)?;
+        stack.start_services().await?;
+        Ok(stack)
+    }
+
+    fn configure(&self, config: &str) -> Result<()> {
+        Ok(std::fs::write(self.config(), whole(config, &self.url, &self.prefix))?)
+    }
+
+    async fn start_services(&mut self) -> Result<()> {
+        let file = self.config();
+        match self.shape {
             Shape::Pair { ingress, dispatchers } => {
                 for _ in 0..ingress {
-                    stack.ingress.push(Service::start("ingress", &[], &file, &[]).await?);
+                    self.ingress.push(Service::start("ingress", &[], &file, &[]).await?);
                 }
                 for _ in 0..dispatchers {
-                    stack.dispatchers.push(Service::start("dispatcher", &[], &file, &[]).await?);
+                    self.dispatchers.push(Service::start("dispatcher", &[], &file, &[]).await?);
                 }
             }
             Shape::Standalone | Shape::StandaloneOnRabbitMq => {
-                let database = stack.database();
-                let url = format!("embedded:{}", database.display());
-                let env = if shape == Shape::Standalone {
+                let url = format!("embedded:{}", self.database().display());
+                let env = if self.shape == Shape::Standalone {
                     vec![("GATEWAY__QUEUE__URL", url.as_str())]
                 } else {
                     vec![]
                 };
-                stack.ingress.push(Service::start("gateway", &[], &file, &env).await?);
+                self.ingress.push(Service::start("gateway", &[], &file, &env).await?);
             }
         }
-        stack.wait_ready().await?;
-        Ok(stack)
+        self.wait_ready().await
     }
 
     fn config(&self) -> PathBuf {

@@ -1,0 +1,40 @@
+//! What an operator and fate do to a gateway that runs: another configuration, a process that dies.
+
+use anyhow::{Context, Result, ensure};
+
+use super::{DEADLINE, Stack};
+use crate::Service;
+
+impl Stack {
+    /// Stops every process, and starts as many with `config` on what they left in the queues.
+    pub async fn restart_with(&mut self, config: &str) -> Result<()> {
+        let codes = self.terminate().await?;
+        ensure!(codes.iter().all(|code| *code == 0), "the processes ended with {codes:?} instead of 0");
+        self.finished = false;
+        self.ingress.clear();
+        self.dispatchers.clear();
+        self.configure(config)?;
+        self.start_services().await
+    }
+
+    /// Replaces the dispatchers by as many with `config`, one after the other.
+    pub async fn roll_senders(&mut self, config: &str) -> Result<()> {
+        self.configure(config)?;
+        for place in 0..self.dispatchers.len() {
+            let new = Service::start("dispatcher", &[], &self.config(), &[]).await?;
+            let mut old = std::mem::replace(&mut self.dispatchers[place], new);
+            self.wait_ready().await?;
+            old.terminate()?;
+            let code = old.wait_exit(DEADLINE).await?;
+            ensure!(code == 0, "the dispatcher ended with {code} instead of 0");
+        }
+        Ok(())
+    }
+
+    /// Kills the dispatcher that has logged `text` most often, as a crash would.
+    pub fn kill_sender_by_log(&mut self, text: &str) -> Result<()> {
+        let count = |service: &Service| service.stderr().iter().filter(|line| line.contains(text)).count();
+        let busiest = (0..self.dispatchers.len()).max_by_key(|place| count(&self.dispatchers[*place]));
+        self.dispatchers.remove(busiest.context("no dispatcher runs")?).kill()
+    }
+}
