@@ -27,6 +27,8 @@ mod startup;
 
 mod rate;
 
+mod single;
+
 mod scale;
 
 mod outage;

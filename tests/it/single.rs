@@ -1,0 +1,115 @@
+//! A queue of a backend with a rate: one process at a time consumes it, and the next one takes over in order.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::FutureExt;
+use integration_tests::{Queues, broker, eventually, stack::DEADLINE};
+use shared::{
+    clock::UnixMillis,
+    config::Config,
+    lifecycle::Lifecycle,
+    queue::{self, Deliveries, Delivery, Disposition, Headers, Message, Queue, QueueName, RetryPolicy},
+};
+
+/// As one process of many has it.
+struct Process {
+    lifecycle: Lifecycle,
+    queue: Arc<dyn Queue>,
+}
+
+impl Process {
+    async fn start(prefix: &str) -> Result<Self> {
+        let text = format!(
+            "[queue]\nurl = '{}'\nprefix = '{prefix}'\nretry = ['200ms']\n\
+             [backends.a]\nengine = 'httptester'\nrate = 20\n",
+            broker::shared_url()?
+        );
+        let config = Config::parse("test", &text, &BTreeMap::new())?;
+        let lifecycle = Lifecycle::default();
+        let queue = queue::open(&config, &lifecycle)?;
+        let process = Self { lifecycle, queue };
+        process.ready().await?;
+        Ok(process)
+    }
+
+    async fn ready(&self) -> Result<()> {
+        eventually("the queue is ready", DEADLINE, async || {
+            let checks = self.queue.checks();
+            ensure!(checks.iter().all(|check| check.ok), "{checks:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn consume(&self, queue: QueueName) -> Result<Deliveries> {
+        let deliveries = self.queue.consume(vec![(queue, 5)]).pop().context("no deliveries")?;
+        self.ready().await?;
+        Ok(deliveries)
+    }
+
+    async fn publish(&self, id: &str, route: &str) -> Result<()> {
+        let message = Message {
+            id: id.to_owned(),
+            kind: "outgoing.v1".to_owned(),
+            route: route.to_owned(),
+            body: "{}".into(),
+            published_at: UnixMillis(0),
+            headers: Headers::new(),
+        };
+        Ok(self.queue.publish(message).await?)
+    }
+
+    async fn stop(self) {
+        self.lifecycle.stop();
+        self.queue.close().await;
+    }
+}
+
+async fn done(delivery: Delivery) {
+    let policy = RetryPolicy { ladder: vec![DEADLINE], max_attempts: 2 };
+    delivery.receipt.settle(delivery.message, Disposition::Done, &policy).await;
+}
+
+/// Each of the two has its first delivery alone, hands over, and then one of them keeps the queue.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_processes_settle_on_one_of_them_and_the_order_is_kept() -> Result<()> {
+    let prefix = format!("s{}", uuid::Uuid::new_v4().simple());
+    let processes = [Process::start(&prefix).await?, Process::start(&prefix).await?];
+    let name = QueueName::Outgoing("a".parse()?);
+    let [mut left, mut right] =
+        [processes[0].consume(name.clone()).await?, processes[1].consume(name).await?];
+    let mut marks = processes[0].consume(QueueName::Incoming).await?;
+    for number in 0..30 {
+        processes[0].publish(&number.to_string(), "outgoing.a").await?;
+    }
+    let mut shares = Vec::new();
+    for number in 0..30 {
+        let (share, delivery) = tokio::time::timeout(DEADLINE, async {
+            tokio::select! {
+                delivery = left.next() => (0, delivery),
+                delivery = right.next() => (1, delivery),
+            }
+        })
+        .await
+        .context("nothing is delivered")?;
+        let delivery = delivery.context("the deliveries ended")?;
+        ensure!(delivery.message.id == number.to_string(), "{} instead of {number}", delivery.message.id);
+        if !shares.contains(&share) {
+            // What was published later has gone all its way: so would another of these have.
+            processes[0].publish("mark", "incoming.a").await?;
+            done(tokio::time::timeout(DEADLINE, marks.next()).await?.context("no mark")?).await;
+            ensure!(left.next().now_or_never().is_none() && right.next().now_or_never().is_none());
+        }
+        shares.push(share);
+        done(delivery).await;
+    }
+    let changes = shares.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    ensure!(changes <= 2, "they went on handing over: {shares:?}");
+    for process in processes {
+        process.stop().await;
+    }
+    let queues = Queues::connect(&broker::shared_url()?, &prefix, &["a"], &["200ms"]).await?;
+    queues.assert_empty().await?;
+    queues.delete_everything().await
+}
