@@ -17,9 +17,8 @@ const MOST_STARTS: usize = 30;
 
 /// A pair whose dispatcher is gone, with `[dispatcher]` keys for the odd one.
 async fn start(keys: &str) -> Result<Stack> {
-    let config = CONFIG.to_owned();
-    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
-    let mut stack = Stack::start_with(shape, &config, &["b"], keys).await?;
+    let config = format!("{CONFIG}[dispatcher]\nadmin_listen = '127.0.0.1:0'\n{keys}\n");
+    let mut stack = Stack::start(Shape::Pair { ingress: 1, dispatchers: 1 }, &config, &["b"]).await?;
     stack.kill_senders()?;
     Ok(stack)
 }

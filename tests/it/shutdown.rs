@@ -57,8 +57,7 @@ async fn a_rolling_restart_under_load_doubles_nothing() -> Result<()> {
         stack.accept("/backends/p/", &number.to_string(), &format!("echo {number}")).await?;
     }
     stack.resume_senders()?;
-    stack.roll_sender().await?;
-    stack.roll_sender().await?;
+    stack.roll_senders(&config).await?;
     ensure!(provider.count() < count, "all was done before the last restart");
     provider.wait_for(count, DEADLINE).await?;
     stack.finish().await?;

@@ -68,20 +68,13 @@ impl Stack {
     ///
     /// `backends` are the names in it. Every message of the queue is under a prefix of this test alone.
     pub async fn start(shape: Shape, config: &str, backends: &[&str]) -> Result<Self> {
-        Self::start_with(shape, config, backends, "").await
-    }
-
-    /// As [`Stack::start`], with `keys` of `[dispatcher]`.
-    pub async fn start_with(shape: Shape, config: &str, backends: &[&str], keys: &str) -> Result<Self> {
         let broker = if shape == Shape::Standalone { None } else { Some(broker::shared_url()?) };
-        let config = format!("{config}\n[dispatcher]\nadmin_listen = '127.0.0.1:0'\n{keys}\n");
-        Self::launch(shape, &config, backends, broker).await
+        Self::launch(shape, config, backends, broker).await
     }
 
     /// As [`Stack::start`], the pair on a broker of the test's own, which it may stop and kill.
     pub async fn start_on(broker: &Broker, config: &str, backends: &[&str]) -> Result<Self> {
-        let config = format!("{config}\n[dispatcher]\nadmin_listen = '127.0.0.1:0'\n");
-        Self::launch(Shape::Pair { ingress: 1, dispatchers: 1 }, &config, backends, Some(broker.url())).await
+        Self::launch(Shape::Pair { ingress: 1, dispatchers: 1 }, config, backends, Some(broker.url())).await
     }
 
     async fn launch(shape: Shape, config: &str, backends: &[&str], broker: Option<String>) -> Result<Self> {
@@ -261,16 +254,6 @@ impl Stack {
         self.wait_ready().await
     }
 
-    /// Replaces the oldest dispatcher, as a rolling restart does: the new one is ready before the old one is asked to stop.
-    pub async fn roll_sender(&mut self) -> Result<()> {
-        self.start_sender().await?;
-        let mut oldest = self.dispatchers.remove(0);
-        oldest.terminate()?;
-        let code = oldest.wait_exit(DEADLINE).await?;
-        ensure!(code == 0, "the dispatcher ended with {code}");
-        Ok(())
-    }
-
     /// Takes over what [`Stack::start_program`] has started.
     pub fn adopt_sender(&mut self, dispatcher: Service) {
         self.dispatchers.push(dispatcher);
@@ -406,8 +389,12 @@ fn whole(config: &str, url: &str, prefix: &str) -> String {
          [ingress]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n"
     )
     .ok();
-    if !config.contains("[logging]") {
-        text.push_str("[logging]\nshow_messages = true\n");
+    for (table, keys) in
+        [("[dispatcher]", "admin_listen = \"127.0.0.1:0\""), ("[logging]", "show_messages = true")]
+    {
+        if !config.contains(table) {
+            writeln!(text, "{table}\n{keys}").ok();
+        }
     }
     text
 }
