@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     time::{Duration, Instant},
 };
 
@@ -13,8 +14,7 @@ use integration_tests::{
     stack::{DEADLINE, Shape, Stack},
 };
 use shared::{
-    clock::UnixMillis,
-    envelope,
+    clock, envelope,
     message::{Identity, MessageId, OutgoingMessage},
 };
 
@@ -32,10 +32,12 @@ fn config(provider: &Provider, backends: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for (name, keys) in backends {
         let url = provider.url(&format!("/{name}"));
-        text += &format!(
+        write!(
+            text,
             "[backends.{name}]\nengine = 'http'\nurl = '{url}'\nform = {{ to = '{{identity}}', msg = '{{text}}' }}\n\
              {keys}\n[[endpoints]]\nbackend = '{name}'\n"
-        );
+        )
+        .ok();
     }
     text + "[[apps]]\napp = 'echo'\n"
 }
@@ -59,7 +61,7 @@ async fn queue(stack: &Stack, numbers: std::ops::Range<usize>) -> Result<()> {
 async fn queue_one(stack: &Stack, number: usize, identities: Vec<Identity>) -> Result<()> {
     let message = OutgoingMessage {
         id: MessageId::new(),
-        accepted_at: UnixMillis(0),
+        accepted_at: clock::now(),
         backend: "p".parse()?,
         identities,
         text: number.to_string(),
@@ -246,7 +248,7 @@ async fn a_rolling_change_under_traffic_loses_nothing() -> Result<()> {
     let mut stack = Stack::start(THREE, &with(""), &["p"]).await?;
     let url = stack.url("/backends/p/")?;
     let (client, (stop, mut stopped)) = (stack.client().clone(), tokio::sync::oneshot::channel::<()>());
-    let traffic = tokio::task::spawn(async move {
+    let traffic = async {
         let mut count = 0;
         while stopped.try_recv().is_err() {
             let form = [("identity", "1".to_owned()), ("text", format!("echo {count}"))];
@@ -256,11 +258,16 @@ async fn a_rolling_change_under_traffic_loses_nothing() -> Result<()> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(count)
-    });
-    stack.roll_senders(&with("rate = 200")).await?;
-    stack.roll_senders(&with("")).await?;
-    stop.send(()).ok();
-    let count = traffic.await??;
+    };
+    let changes = async {
+        stack.roll_senders(&with("rate = 200")).await?;
+        stack.roll_senders(&with("")).await?;
+        stop.send(()).ok();
+        anyhow::Ok(())
+    };
+    let (count, ended) = tokio::join!(traffic, changes);
+    ended?;
+    let count = count?;
     wait_for_all(&provider, count).await?;
     let ids = |requests: &[Request]| -> BTreeSet<_> {
         requests.iter().map(|request| request.header("idempotency-key").map(str::to_owned)).collect()

@@ -67,7 +67,7 @@ impl Process {
 }
 
 async fn done(delivery: Delivery) {
-    let policy = RetryPolicy { ladder: vec![DEADLINE], max_attempts: 2 };
+    let policy = RetryPolicy { ladder: vec![DEADLINE], max_attempts: 2, expire_after: DEADLINE };
     delivery.receipt.settle(delivery.message, Disposition::Done, &policy).await;
 }
 

@@ -56,8 +56,10 @@ impl Queue for RabbitMq {
     }
 
     fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+        // Of one that a single process consumes at a time, this may be a process that only stands by.
+        let single = self.link.topology.is_single(queue);
         let queue = self.link.topology.queue(queue);
-        async move { Some(self.link.depth(queue).await? > 0) }.boxed()
+        async move { if single { None } else { Some(self.link.depth(queue).await? > 0) } }.boxed()
     }
 
     fn checks(&self) -> Vec<Check> {
