@@ -11,7 +11,7 @@ use integration_tests::client::client;
 use integration_tests::owned::OwnedChild;
 use integration_tests::processes::{binary, run_to_end};
 use integration_tests::provider::{Answer, Behaviour};
-use integration_tests::{Broker, Provider, Queues, eventually};
+use integration_tests::{Broker, Provider, Proxy, Queues, eventually};
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties, ExchangeKind};
@@ -198,6 +198,38 @@ async fn queues_under_a_prefix_are_seen_and_cleared() {
     queues.assert_empty().await.unwrap();
     queues.delete_everything().await.unwrap();
     assert_eq!(queues.depth("incoming").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_proxy_passes_on_cuts_and_stalls() {
+    let mut server = Provider::start().unwrap();
+    let proxy = Proxy::start(server.address()).unwrap();
+    let (client, url) = (client().unwrap(), format!("http://{}/", proxy.address()));
+    let post = async || client.post(&url).body("x").timeout(DEADLINE).send().await;
+    assert_eq!(post().await.unwrap().status(), 200);
+
+    server.behave(Behaviour::Hang);
+    let cut = async {
+        server.wait_for(2, DEADLINE).await.unwrap();
+        proxy.cut();
+    };
+    let (broken, ()) = tokio::join!(post(), cut);
+    let broken = broken.unwrap_err();
+    assert!(!broken.is_connect() && !broken.is_timeout(), "{broken:?}");
+
+    server.behave(Behaviour::default());
+    assert_eq!(post().await.unwrap().status(), 200);
+    proxy.stall();
+    // One request on the connection that is open, one on a new one.
+    let silent = async || client.post(&url).timeout(Duration::from_millis(200)).send().await.unwrap_err();
+    let (first, second) = tokio::join!(silent(), silent());
+    assert!(first.is_timeout() && second.is_timeout(), "{first:?} {second:?}");
+    assert_eq!(server.count(), 3, "something passed");
+    proxy.resume();
+    assert_eq!(post().await.unwrap().status(), 200);
+
+    server.stop();
+    assert!(post().await.is_err(), "nobody is behind it");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::iter;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -13,9 +14,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::eventually;
 use crate::owned::OwnedChild;
-use crate::ports;
+use crate::{Proxy, eventually, ports};
 
 /// Where the Debian package has the server itself. The command in `/usr/sbin` only wraps it and changes the user.
 const DEBIAN_SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -46,6 +46,16 @@ pub fn shared_url() -> Result<String> {
     url.into_string().ok().with_context(|| format!("{URL_VARIABLE} is not UTF-8"))
 }
 
+/// The URL of a broker that is reached through `proxy`.
+#[must_use]
+pub fn url_through(proxy: &Proxy) -> String {
+    url_at(proxy.address())
+}
+
+fn url_at(address: SocketAddr) -> String {
+    format!("amqp://guest:guest@{address}/%2f")
+}
+
 /// A running RabbitMQ of this process alone, for tests that stop or kill it.
 pub struct Broker {
     server: OwnedChild,
@@ -70,7 +80,13 @@ impl Broker {
     /// The AMQP URL, the same before and after a restart.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.site.amqp_port)
+        url_at(self.address())
+    }
+
+    /// Where it listens, the same before and after a restart.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.site.amqp_port).into()
     }
 
     /// The ids of the processes that make up this broker.

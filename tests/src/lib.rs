@@ -11,6 +11,7 @@ pub mod owned;
 pub mod ports;
 pub mod processes;
 pub mod provider;
+pub mod proxy;
 pub mod queues;
 pub mod stack;
 
@@ -18,4 +19,5 @@ pub use broker::Broker;
 pub use eventually::eventually;
 pub use processes::Service;
 pub use provider::Provider;
+pub use proxy::Proxy;
 pub use queues::Queues;

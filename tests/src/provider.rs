@@ -44,6 +44,12 @@ impl Provider {
         Ok(Self { address, shared, server })
     }
 
+    /// Where it listens, the same before and after a restart.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The URL of `path` at this provider, the same before and after a restart.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
