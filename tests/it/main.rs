@@ -33,6 +33,10 @@ mod scale;
 
 mod outage;
 
+mod backpressure;
+
+mod ladder;
+
 mod shutdown;
 
 mod queue_contract;

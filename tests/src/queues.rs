@@ -10,7 +10,9 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, PublisherConfirm,
+};
 
 use tokio::time::timeout;
 
@@ -146,14 +148,30 @@ impl Queues {
     pub async fn publish(&self, routing_key: &str, properties: BasicProperties, body: &[u8]) -> Result<()> {
         let channel = self.connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let confirm = publish(&channel, &self.prefix, routing_key, properties, body).await?;
+        let confirm = send(&channel, &self.prefix, routing_key, properties, body).await?.await?;
         channel.close(200, "done".into()).await?;
-        match confirm {
-            Confirmation::Ack(None) => Ok(()),
-            refused @ (Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested) => {
-                bail!("not confirmed: {refused:?}")
-            }
+        confirmed(confirm)
+    }
+
+    /// Publishes all of `messages` to the exchange `{prefix}.{exchange}`, many on their way at a time, and waits for
+    /// every confirm. One task publishes: several on one channel could mix up their confirms.
+    pub async fn publish_all(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        messages: impl IntoIterator<Item = (BasicProperties, Vec<u8>)>,
+    ) -> Result<()> {
+        let channel = self.connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let exchange = self.full(exchange);
+        let mut confirms = Vec::new();
+        for (properties, body) in messages {
+            confirms.push(send(&channel, &exchange, routing_key, properties, &body).await?);
         }
+        for confirm in confirms {
+            confirmed(confirm.await?)?;
+        }
+        Ok(channel.close(200, "done".into()).await?)
     }
 
     /// Leads `routing_key` to the queue `to` and not to `from`, as a process with another configuration would.
@@ -193,17 +211,25 @@ impl Queues {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the harness brings in what shared::queue would never publish")]
-async fn publish(
+#[expect(clippy::disallowed_methods, reason = "the harness brings in what shared::queue would never publish")]
+async fn send(
     channel: &Channel,
     exchange: &str,
     routing_key: &str,
     properties: BasicProperties,
     body: &[u8],
-) -> Result<Confirmation> {
+) -> Result<PublisherConfirm> {
     let options = BasicPublishOptions::default();
-    let confirm =
-        channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties).await?;
-    Ok(confirm.await?)
+    Ok(channel.basic_publish(exchange.into(), routing_key.into(), options, body, properties).await?)
+}
+
+fn confirmed(confirm: Confirmation) -> Result<()> {
+    match confirm {
+        Confirmation::Ack(None) => Ok(()),
+        refused @ (Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested) => {
+            bail!("not confirmed: {refused:?}")
+        }
+    }
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {
