@@ -1,13 +1,14 @@
 //! The real binaries as child processes, with everything they print.
 
 use std::env;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::eventually;
 use crate::owned::OwnedChild;
@@ -78,6 +79,13 @@ impl Service {
         self.process.child.id()
     }
 
+    /// How much memory of the machine the process occupies, in KiB.
+    pub fn resident_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Asks the service to stop (SIGTERM), without waiting for it.
     pub fn terminate(&mut self) -> Result<()> {
         self.process.child.signal(Signal::TERM)
@@ -119,6 +127,12 @@ impl Service {
     pub fn stderr(&self) -> Vec<String> {
         self.process.stderr()
     }
+}
+
+/// Lets this process, and all that it starts, hold as many connections as the system allows to anybody.
+pub fn allow_many_connections() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
 /// What a command that has ended left behind.
