@@ -37,6 +37,8 @@ mod backpressure;
 
 mod ladder;
 
+mod torture;
+
 mod shutdown;
 
 mod queue_contract;

@@ -62,7 +62,7 @@ async fn what_kills_the_process_is_dead_lettered_alone() -> Result<()> {
         ensure!(starts < MOST_STARTS, "the poison was given out {starts} times");
         let mut dispatcher = stack.start_program(ODD).await?;
         let lives = eventually("it dies, or the poison is dead-lettered", DEADLINE, async || {
-            match (dispatcher.has_ended()?, stack.queues()?.depth("dead").await?) {
+            match (dispatcher.exit_status()?.is_some(), stack.queues()?.depth("dead").await?) {
                 (true, _) => Ok(false),
                 (false, Some(1)) => Ok(true),
                 (false, depth) => Err(anyhow!("it lives, dead letters: {depth:?}")),

@@ -14,6 +14,7 @@ pub mod provider;
 pub mod proxy;
 pub mod queues;
 pub mod stack;
+pub mod torture;
 
 pub use broker::Broker;
 pub use eventually::eventually;

@@ -1,13 +1,14 @@
 //! The real binaries as child processes, with everything they print.
 
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::eventually;
@@ -20,13 +21,12 @@ mod lines;
 /// A service prints its addresses as soon as it has bound them, before it has reached the broker.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Where cargo has put the binary `name`: beside the tests that run.
+/// Where cargo has put the binary `name`: beside the binary that runs, or above the tests that run.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("the test executable has no target folder")?;
-    let binary = folder.join(name);
-    ensure!(binary.is_file(), "{} is missing: run `cargo build --workspace` first", binary.display());
-    Ok(binary)
+    let program = env::current_exe()?;
+    let mut places = program.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let binary = places.find(|binary| binary.is_file());
+    binary.with_context(|| format!("the binary {name} is missing: run `cargo build --workspace` first"))
 }
 
 /// A running ingress, dispatcher or gateway; killed when it is dropped.
@@ -44,7 +44,18 @@ impl Service {
     pub async fn start(program: &str, args: &[&str], config: &Path, env: &[(&str, &str)]) -> Result<Self> {
         let mut command = command(program, env)?;
         command.arg("--config").arg(config).args(args);
-        let mut process = Process::spawn(program, &mut command)?;
+        Self::listening(program, Process::spawn(program, &mut command)?).await
+    }
+
+    /// As [`Service::start`], with its standard error added to the file `log`, and nothing printed at the drop: for a
+    /// service that runs long and is started often.
+    pub async fn start_logging_to(log: &Path, program: &str, config: &Path) -> Result<Self> {
+        let mut command = command(program, &[])?;
+        command.arg("--config").arg(config);
+        Self::listening(program, Process::spawn_logging_to(log, program, &mut command)?).await
+    }
+
+    async fn listening(program: &str, mut process: Process) -> Result<Self> {
         let what = format!("{program} prints the addresses on which it listens");
         let addresses = eventually(&what, LISTEN_DEADLINE, async || {
             // An outer Ok ends the wait: a service that has ended will not listen any more.
@@ -106,9 +117,9 @@ impl Service {
         self.process.child.signal(Signal::CONT)
     }
 
-    /// Whether the service has ended, however.
-    pub fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.process.exit_status()?.is_some())
+    /// How the service ended, or `None` while it runs.
+    pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.exit_status()
     }
 
     /// Waits until the service has ended by itself, and gives its exit code.
@@ -178,6 +189,8 @@ struct Process {
     child: OwnedChild,
     stdout: Lines,
     stderr: Lines,
+    /// What it prints is kept elsewhere.
+    quiet: bool,
 }
 
 impl Process {
@@ -186,7 +199,15 @@ impl Process {
         let mut child = OwnedChild::spawn(command)?;
         let stdout = Lines::read(child.child().stdout.take().context("no pipe for stdout")?);
         let stderr = Lines::read(child.child().stderr.take().context("no pipe for stderr")?);
-        Ok(Self { name: name.to_owned(), child, stdout, stderr })
+        Ok(Self { name: name.to_owned(), child, stdout, stderr, quiet: false })
+    }
+
+    fn spawn_logging_to(log: &Path, name: &str, command: &mut Command) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = OwnedChild::spawn(command)?;
+        let stdout = Lines::read(child.child().stdout.take().context("no pipe for stdout")?);
+        Ok(Self { name: name.to_owned(), child, stdout, stderr: Lines::read(io::empty()), quiet: true })
     }
 
     /// How the process ended, with its output complete, or `None` while it runs.
@@ -230,7 +251,9 @@ impl Drop for Process {
         drop(self.child.kill());
         self.stdout.finish();
         self.stderr.finish();
-        eprintln!("{}", self.output());
+        if !self.quiet {
+            eprintln!("{}", self.output());
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod changes;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -399,7 +399,7 @@ fn whole(config: &str, url: &str, prefix: &str) -> String {
     text
 }
 
-fn left_in_database(file: &PathBuf) -> Result<Leftovers> {
+pub(crate) fn left_in_database(file: &Path) -> Result<Leftovers> {
     let database = rusqlite::Connection::open(file)?;
     let mut rows = database.prepare("SELECT queue, route, headers, body FROM messages ORDER BY seq")?;
     let mut left = Leftovers::new();

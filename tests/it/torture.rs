@@ -1,0 +1,26 @@
+//! A short torture of each mode; long ones are run by hand with the `torture` binary.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use integration_tests::torture::{Options, run};
+
+const SEED: u64 = 3;
+
+async fn torture(embedded: bool) -> Result<()> {
+    let report = run(Options { seed: SEED, duration: Duration::from_secs(35), embedded }).await?;
+    println!("{report}");
+    ensure!(report.is_well(), "promises were broken:\n{report}");
+    ensure!(report.accepted() > 500, "too few messages were accepted to show anything:\n{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tortured_pair_loses_nothing() -> Result<()> {
+    torture(false).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tortured_standalone_loses_nothing() -> Result<()> {
+    torture(true).await
+}
