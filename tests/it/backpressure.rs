@@ -119,6 +119,7 @@ impl Scene {
     }
 
     /// Lets every client ask again and again while the broker is away, and looks at the memory all the time.
+    #[expect(clippy::print_stdout, reason = "the figures of a run, which the test runner shows on request")]
     async fn press(&self, broker: &str) -> Result<()> {
         let (mut slowest, mut peak_kib) = (Duration::ZERO, 0);
         let asking = async {

@@ -7,6 +7,7 @@ use integration_tests::torture::{Options, run};
 
 const SEED: u64 = 3;
 
+#[expect(clippy::print_stdout, reason = "the figures of a run, which the test runner shows on request")]
 async fn torture(embedded: bool) -> Result<()> {
     let report = run(Options { seed: SEED, duration: Duration::from_secs(35), embedded }).await?;
     println!("{report}");

@@ -211,7 +211,6 @@ impl Queues {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the harness brings in what shared::queue would never publish")]
-#[expect(clippy::disallowed_methods, reason = "the harness brings in what shared::queue would never publish")]
 async fn send(
     channel: &Channel,
     exchange: &str,

@@ -69,7 +69,7 @@ pub(super) async fn post(fronts: Vec<Arc<Front>>, mut stopped: watch::Receiver<b
 
 async fn ask(client: reqwest::Client, url: String, front: Arc<Front>, number: u64, told: Arc<Mutex<Told>>) {
     let _waiting = front.wait();
-    let backend = BACKENDS[usize::from(number % 3 == 0)];
+    let backend = BACKENDS[usize::from(number.is_multiple_of(3))];
     let identity = format!("+{}", number.wrapping_mul(7_919) % IDENTITIES);
     let form = [("identity", identity), ("text", format!("echo {number}"))];
     let begun = Instant::now();

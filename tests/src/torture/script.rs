@@ -77,14 +77,13 @@ impl Script {
 /// What a call is told that counts as delivered.
 const DELIVERED: &str = "200";
 
-/// The behaviour to the call for `number` when it was called `seen` times before. Pure.
-fn behaviour(seed: u64, number: u64, seen: u32, mood: Mood) -> (&'static str, Behaviour) {
+/// The behaviour to the call for `number` after so many `earlier` ones. Pure.
+fn behaviour(seed: u64, number: u64, earlier: u32, mood: Mood) -> (&'static str, Behaviour) {
     let mut hasher = DefaultHasher::new();
-    (seed, number, seen).hash(&mut hasher);
+    (seed, number, earlier).hash(&mut hasher);
     let luck = hasher.finish() % 1_000;
     let delivered = |delay| (DELIVERED, Answer::new(200, "").after(Duration::from_millis(delay)).into());
     match (mood, luck) {
-        (Mood::Well, _) => delivered(0),
         (Mood::Refusing(Refusal::TooMany), _) | (Mood::Moody, 0..3) => {
             ("429", Answer::new(429, "").header("retry-after", "1").into())
         }
@@ -94,7 +93,7 @@ fn behaviour(seed: u64, number: u64, seen: u32, mood: Mood) -> (&'static str, Be
         (Mood::Moody, 80..100) => ("hung up", Behaviour::Close),
         // Slow enough for a process to be killed between the call and its settlement.
         (Mood::Moody, 100..300) => delivered(luck - 50),
-        (Mood::Moody, _) => delivered(0),
+        (Mood::Moody | Mood::Well, _) => delivered(0),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{Broker, Provider, Proxy, Queues, broker, eventually};
 
 use super::front::Front;
 use super::member::Member;
-use super::plan::{Action, Network, Plan, Target};
+use super::plan::{Action, Network, Plan, Refusal, Target};
 use super::script::{Calls, Mood, Script};
 use super::{BACKENDS, PREFIX, RUNGS};
 
@@ -221,31 +221,15 @@ impl Site {
                 let kill = |mut member: OwnedMutexGuard<Member>| async move { member.kill(down).await };
                 Some(try_join_all(members.into_iter().map(kill)).map(|killed| killed.map(drop)).boxed_local())
             }
-            Action::Refuse(provider, refusal, during) => {
-                // Held, so that it does not become well before its time.
-                let held = take(&self.providers[provider])?;
-                let script = self.scripts[provider].clone();
-                Some(
-                    async move {
-                        script.set_mood(Mood::Refusing(refusal));
-                        sleep(during).await;
-                        script.set_mood(Mood::Moody);
-                        drop(held);
-                        Ok(())
-                    }
-                    .boxed_local(),
-                )
-            }
+            Action::Refuse(provider, refusal, during) => self.refuse(provider, refusal, during),
             Action::ClosePort(provider, during) => {
                 let mut provider = take(&self.providers[provider])?;
-                Some(
-                    async move {
-                        provider.stop();
-                        sleep(during).await;
-                        provider.restart()
-                    }
-                    .boxed_local(),
-                )
+                let close = async move {
+                    provider.stop();
+                    sleep(during).await;
+                    provider.restart()
+                };
+                Some(close.boxed_local())
             }
             Action::KillBroker(_)
             | Action::StopBroker(_)
@@ -254,6 +238,20 @@ impl Site {
             | Action::Cut(_)
             | Action::Stall(..) => self.backbone.as_ref()?.begin(action),
         }
+    }
+
+    fn refuse(&self, provider: usize, refusal: Refusal, during: Duration) -> Option<Doing> {
+        // Held, so that nothing else changes its mood meanwhile.
+        let held = take(&self.providers[provider])?;
+        let script = self.scripts[provider].clone();
+        let refuse = async move {
+            script.set_mood(Mood::Refusing(refusal));
+            sleep(during).await;
+            script.set_mood(Mood::Moody);
+            drop(held);
+            Ok(())
+        };
+        Some(refuse.boxed_local())
     }
 
     fn member(&self, target: Target) -> &Arc<Mutex<Member>> {
@@ -272,15 +270,13 @@ impl Backbone {
         }
         if let Action::Stall(network, during) = action {
             let proxy = take(self.network(network))?;
-            return Some(
-                async move {
-                    proxy.stall();
-                    sleep(during).await;
-                    proxy.resume();
-                    Ok(())
-                }
-                .boxed_local(),
-            );
+            let stall = async move {
+                proxy.stall();
+                sleep(during).await;
+                proxy.resume();
+                Ok(())
+            };
+            return Some(stall.boxed_local());
         }
         let broker = take(&self.broker)?;
         Some(harm(broker, action).boxed_local())
