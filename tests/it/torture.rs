@@ -8,8 +8,9 @@ use integration_tests::torture::{Options, run};
 const SEED: u64 = 3;
 
 #[expect(clippy::print_stdout, reason = "the figures of a run, which the test runner shows on request")]
-async fn torture(embedded: bool) -> Result<()> {
-    let report = run(Options { seed: SEED, duration: Duration::from_secs(35), embedded }).await?;
+async fn torture(seconds: u64, embedded: bool, gentle: bool) -> Result<()> {
+    let duration = Duration::from_secs(seconds);
+    let report = run(Options { seed: SEED, duration, embedded, gentle }).await?;
     println!("{report}");
     ensure!(report.is_well(), "promises were broken:\n{report}");
     ensure!(report.accepted() > 500, "too few messages were accepted to show anything:\n{report}");
@@ -18,10 +19,15 @@ async fn torture(embedded: bool) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tortured_pair_loses_nothing() -> Result<()> {
-    torture(false).await
+    torture(35, false, false).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tortured_standalone_loses_nothing() -> Result<()> {
-    torture(true).await
+    torture(30, true, false).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_providers_and_orderly_stops_double_nothing() -> Result<()> {
+    torture(15, false, true).await
 }

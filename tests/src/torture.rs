@@ -53,11 +53,13 @@ pub struct Options {
     pub duration: Duration,
     /// Whether the one process on the embedded queue is tortured instead of the pair.
     pub embedded: bool,
+    /// Whether nothing is done that may double a message: then nothing is doubled.
+    pub gentle: bool,
 }
 
 /// Tortures a gateway. The report says what was not as promised; an error means that the torture itself failed.
 pub async fn run(options: Options) -> Result<Report> {
-    let Options { seed, duration, embedded } = options;
+    let Options { seed, duration, embedded, gentle } = options;
     let site = Site::start(seed, embedded).await?;
     let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
@@ -74,8 +76,12 @@ pub async fn run(options: Options) -> Result<Report> {
     let calls = lock(&site.calls).drain().collect();
     let mode =
         if embedded { "the gateway on the embedded queue" } else { "2 ingress, 3 dispatchers, RabbitMQ" };
+    let mode = format!("{mode}{}", if gentle { ", gently" } else { "" });
     let title = format!("seed {seed}, {}, {mode}", humantime::format_duration(duration));
     let mut report = Report { title, told, found, calls, actions, problems, traces: Vec::new() };
+    if gentle {
+        report.expect_nothing_doubled();
+    }
     report.examine(PUBLISH_TIMEOUT + TOLERANCE, site.logs())?;
     if !report.is_well() {
         report.problems.push(format!("the logs are in {}", site.folder.keep().display()));
@@ -85,7 +91,10 @@ pub async fn run(options: Options) -> Result<Report> {
 
 /// Does bad things until the time is over and the last one is undone. Gives how often each was done, and what went wrong.
 async fn hurt(site: &Site, options: Options) -> (BTreeMap<&'static str, u32>, Vec<String>) {
-    let (plan, mut rng) = (site.plan(), Rng::with_seed(options.seed));
+    let (mut plan, mut rng) = (site.plan(), Rng::with_seed(options.seed));
+    if options.gentle {
+        plan = plan.gently();
+    }
     let (mut actions, mut problems) = (BTreeMap::new(), Vec::new());
     let (begun, mut doing) = (Instant::now(), FuturesUnordered::new());
     while begun.elapsed() < options.duration && problems.is_empty() {

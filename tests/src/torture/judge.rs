@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::stack::left_in_database;
 use crate::{Queues, eventually};
 
-use super::load::Told;
+use super::load::{Told, backend_of};
 use super::script::{Calls, lock};
 use super::site::Site;
 use super::{BACKENDS, RUNGS};
@@ -180,6 +180,14 @@ impl Report {
 
     fn is_delivered(&self, number: u64) -> bool {
         self.calls.get(&number).is_some_and(|calls| calls.delivered > 0)
+    }
+
+    /// Notes every message that a provider has taken twice, unless its backend is to send again what it may have taken.
+    pub(super) fn expect_nothing_doubled(&mut self) {
+        let cautious = |number: u64| backend_of(number) == BACKENDS[0];
+        let doubled = self.calls.iter().filter(|(number, calls)| calls.delivered > 1 && cautious(**number));
+        self.problems
+            .extend(doubled.map(|(number, calls)| format!("{number} was sent {} times", calls.delivered)));
     }
 
     /// Looks into what was collected for all that must not be.

@@ -67,9 +67,14 @@ pub(super) async fn post(fronts: Vec<Arc<Front>>, mut stopped: watch::Receiver<b
     Ok(told)
 }
 
+/// The backend of a message: every third is for the one that sends again.
+pub(super) fn backend_of(number: u64) -> &'static str {
+    BACKENDS[usize::from(number.is_multiple_of(3))]
+}
+
 async fn ask(client: reqwest::Client, url: String, front: Arc<Front>, number: u64, told: Arc<Mutex<Told>>) {
     let _waiting = front.wait();
-    let backend = BACKENDS[usize::from(number.is_multiple_of(3))];
+    let backend = backend_of(number);
     let identity = format!("+{}", number.wrapping_mul(7_919) % IDENTITIES);
     let form = [("identity", identity), ("text", format!("echo {number}"))];
     let begun = Instant::now();

@@ -139,6 +139,27 @@ impl Plan {
         Self { ingress: 1, dispatchers: 0, kinds }
     }
 
+    /// Without all that may make a message be sent twice: what kills who sends, or parts it from the queue.
+    pub(super) fn gently(mut self) -> Self {
+        self.kinds.retain(|(_, kind)| match kind {
+            Kind::KillIngress => self.dispatchers > 0,
+            Kind::TerminateIngress | Kind::TerminateDispatcher | Kind::Refuse | Kind::ClosePort => true,
+            Kind::KillDispatcher
+            | Kind::KillAllDispatchers
+            | Kind::FreezeIngress
+            | Kind::FreezeDispatcher
+            | Kind::KillBroker
+            | Kind::StopBroker
+            | Kind::FreezeBroker
+            | Kind::Alarm
+            | Kind::CutIngress
+            | Kind::CutDispatchers
+            | Kind::StallIngress
+            | Kind::StallDispatchers => false,
+        });
+        self
+    }
+
     /// How long nothing is begun.
     pub(super) fn pause(rng: &mut Rng) -> Duration {
         Duration::from_millis(rng.u64(500..3_000))
