@@ -49,8 +49,12 @@ use self::{
 };
 
 /// The program.
-pub const PROGRAM: Program =
-    Program { name: "dispatcher", admin: |config| config.dispatcher.admin_listen, standalone: false };
+pub const PROGRAM: Program = Program {
+    name: "dispatcher",
+    admin: |config| config.dispatcher.admin_listen,
+    standalone: false,
+    tools: true,
+};
 
 /// Serves as the program `dispatcher` does, with `apps` that may be a program's own.
 pub async fn serve(config: Config, apps: Vec<Box<dyn App>>, lifecycle: Lifecycle) -> Result<(), Failure> {

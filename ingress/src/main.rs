@@ -12,7 +12,7 @@ use shared::{
 };
 
 const PROGRAM: Program =
-    Program { name: "ingress", admin: |config| config.ingress.admin_listen, standalone: false };
+    Program { name: "ingress", admin: |config| config.ingress.admin_listen, standalone: false, tools: false };
 
 fn main() -> ExitCode {
     cli::main(PROGRAM, serve)

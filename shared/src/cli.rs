@@ -1,17 +1,22 @@
-//! What the three programs have in common: arguments, `check`, `health`, and the way from start to exit code.
+//! What the three programs have in common: `check`, `health`, and the way from start to exit code.
+
+mod arguments;
+
+mod dead_letters;
+
+mod queues;
 
 use std::{
     future::Future,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     pin::pin,
     process::ExitCode,
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
-
+use self::arguments::{Command, Service, Tool};
 use crate::{
     config::{Config, Environment, Origin, Problem, Problems},
     lifecycle::{Exit, Failure, Lifecycle},
@@ -30,27 +35,8 @@ pub struct Program {
     pub admin: fn(&Config) -> SocketAddr,
     /// Whether it has all services in it, so that the embedded queue can serve.
     pub standalone: bool,
-}
-
-/// Takes phone messages from HTTP gateways, routes them through apps, and sends the replies.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, global = true, env = "GATEWAY_CONFIG", default_value = "gateway.toml", value_name = "FILE")]
-    config: PathBuf,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Clone, Copy, Subcommand)]
-enum Command {
-    /// Serve until SIGTERM (the default).
-    Run,
-    /// Check the configuration and do nothing else; exit code 78 when it has problems.
-    Check,
-    /// Ask the running process whether it is ready; exit code 69 when it is not.
-    Health,
+    /// Whether it has the operator's tools.
+    pub tools: bool,
 }
 
 /// Runs `program`. `serve` builds its services and returns when they are drained.
@@ -59,14 +45,15 @@ where
     S: FnOnce(Config, Lifecycle) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let arguments = Arguments::parse();
-    let outcome = load(&arguments.config, program).and_then(|config| match arguments.command {
-        None | Some(Command::Run) => run(config, serve),
-        Some(Command::Check) => {
-            print_line(&summary(&arguments.config, &config));
+    let (file, command) = arguments::parse(program.tools);
+    let outcome = load(&file, program).and_then(|config| match command {
+        Command::Service(Service::Run) => run(config, serve),
+        Command::Service(Service::Check) => {
+            print_line(&summary(&file, &config));
             Ok(())
         }
-        Some(Command::Health) => health((program.admin)(&config)),
+        Command::Service(Service::Health) => health((program.admin)(&config)),
+        Command::Tool(tool) => use_tool(program, &config, tool),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -151,6 +138,21 @@ where
     // What the drain deadline left behind is not waited for: it comes back from the queue.
     runtime.shutdown_background();
     outcome
+}
+
+/// Uses a tool. A signal ends it at once, which harms nothing: each message is somewhere at every moment.
+fn use_tool(program: Program, config: &Config, tool: Tool) -> Result<(), Failure> {
+    install_tls_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        match tool {
+            Tool::DeadLetters(command) => dead_letters::run(program.name, config, command).await,
+            Tool::Queues(command) => queues::run(config, command).await,
+        }
+    })
 }
 
 async fn serve_until_drained<S, F>(config: Config, lifecycle: Lifecycle, serve: S) -> Result<(), Failure>

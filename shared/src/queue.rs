@@ -8,7 +8,11 @@ pub mod embedded;
 
 pub mod rabbitmq;
 
+pub mod dead_letters;
+
 mod retry;
+
+mod routes;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -109,7 +113,13 @@ pub mod header {
     pub const CLASS: &str = "class";
     /// The reason of a dead letter, for people.
     pub const REASON: &str = "reason";
-    /// When a person last had the dead letter tried again, in milliseconds since 1970.
+    /// The parts that were refused for good, with the class of each: a JSON object.
+    pub const FAILED: &str = "failed";
+    /// The reason of the last of them, with the beginning of what the provider said.
+    pub const FAILED_REASON: &str = "failed-reason";
+    /// How often a person had the dead letter tried again.
+    pub const REPLAYS: &str = "replays";
+    /// When that was last, in milliseconds since 1970.
     pub const REPLAYED_AT: &str = "replayed-at";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";

@@ -16,7 +16,7 @@ use shared::{
 };
 
 const PROGRAM: Program =
-    Program { name: "gateway", admin: |config| config.ingress.admin_listen, standalone: true };
+    Program { name: "gateway", admin: |config| config.ingress.admin_listen, standalone: true, tools: true };
 
 fn main() -> ExitCode {
     cli::main(PROGRAM, serve)

@@ -14,12 +14,6 @@ use shared::{
 
 use crate::engines::{Part, SendError};
 
-/// The header that holds the parts that were refused for good, with the class of each: a JSON object.
-pub(super) const FAILED: &str = "failed";
-
-/// The header that holds the reason of the last of them, with the beginning of what the provider said.
-pub(super) const FAILED_REASON: &str = "failed-reason";
-
 /// How far a message is.
 pub(super) struct Progress<'m> {
     identities: &'m [Identity],
@@ -41,8 +35,8 @@ impl<'m> Progress<'m> {
         Self {
             identities: &message.identities,
             sent: read(queued, header::SENT),
-            failed: read(queued, FAILED),
-            failed_reason: queued.headers.get(FAILED_REASON).cloned().unwrap_or_default(),
+            failed: read(queued, header::FAILED),
+            failed_reason: queued.headers.get(header::FAILED_REASON).cloned().unwrap_or_default(),
             retry: None,
             news: false,
         }
@@ -94,8 +88,8 @@ impl<'m> Progress<'m> {
             headers.insert(header::SENT.to_owned(), json!(self.sent).to_string());
         }
         if !self.failed.is_empty() {
-            headers.insert(FAILED.to_owned(), json!(self.failed).to_string());
-            headers.insert(FAILED_REASON.to_owned(), self.failed_reason.clone());
+            headers.insert(header::FAILED.to_owned(), json!(self.failed).to_string());
+            headers.insert(header::FAILED_REASON.to_owned(), self.failed_reason.clone());
         }
         headers
     }

@@ -129,7 +129,7 @@ async fn only_what_is_not_sent_is_sent_again_with_the_same_id() {
 async fn one_bad_number_is_dead_lettered_and_never_repeats_the_others() {
     let bench = Bench::new(&[("1", rejected()), ("2", not_sent())], OnUnknown::DeadLetter);
     let Disposition::Retry { headers, .. } = bench.send(Headers::new()).await else { panic!() };
-    assert_eq!(headers[progress::FAILED], r#"{"0/1":"rejected"}"#);
+    assert_eq!(headers[header::FAILED], r#"{"0/1":"rejected"}"#);
 
     let again = Bench::new(&[("1", rejected())], OnUnknown::DeadLetter);
     let Disposition::DeadLetter { class, reason, headers } = again.send(headers).await else { panic!() };

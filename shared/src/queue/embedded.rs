@@ -7,9 +7,9 @@ mod consumers;
 
 mod file;
 
-mod operation;
+mod letters;
 
-mod routes;
+mod operation;
 
 mod store;
 
@@ -23,14 +23,16 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::letters::visit;
 use self::{
     consumers::Consumer,
     operation::{Operation, Publication, Row, Settlement},
-    routes::Routes,
     store::{Found, Store},
     writer::Writer,
 };
-use super::{Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName, Settle};
+use super::{
+    Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName, Settle, routes::Routes,
+};
 use crate::{
     config,
     lifecycle::{Exit, Failure, Lifecycle},

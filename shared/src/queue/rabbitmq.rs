@@ -5,9 +5,19 @@
 
 mod consumer;
 
+mod conveyor;
+
+mod letters;
+
 mod link;
 
+mod migration;
+
+mod mismatch;
+
 mod mover;
+
+mod operator;
 
 mod publisher;
 
@@ -20,6 +30,8 @@ use std::sync::Arc;
 use futures_util::{FutureExt, future::BoxFuture};
 use secrecy::SecretString;
 
+pub(super) use self::letters::visit;
+pub use self::migration::{Migrated, migrate};
 use self::{link::Link, publisher::Publisher, topology::Topology};
 use super::{Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName};
 use crate::{config::Config, lifecycle::Lifecycle};

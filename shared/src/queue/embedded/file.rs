@@ -35,6 +35,9 @@ const MIGRATIONS: &[&str] = &["
 /// How long another program that writes (an operator's `sqlite3`) is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long an operator's tool waits for the gateway, which writes again and again.
+const SHARED_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The write-ahead log is cut to this when it was longer, in bytes.
 const LOG_LIMIT: i64 = 64 * 1024 * 1024;
 
@@ -59,6 +62,12 @@ pub(super) enum Problem {
     Newer(i64),
     #[error("is damaged ({0}); restore it, or move it away to begin with an empty one")]
     Damaged(String),
+    #[error("does not exist; start the gateway, which makes it, or correct `queue.url`")]
+    Missing,
+    #[error(
+        "was written by an older gateway (its version is {0}); start this one, which brings it up to date"
+    )]
+    Older(i64),
     #[error("cannot be used ({0}); name another file in `queue.url`")]
     Unusable(String),
 }
@@ -95,18 +104,33 @@ impl From<io::Error> for Problem {
 pub(super) fn open(file: &Path) -> Result<(Connection, File), Problem> {
     let file = resolve(file)?;
     let lock = lock(&file)?;
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(&file, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let (mut connection, version) = connect(&file, OpenFlags::SQLITE_OPEN_CREATE, BUSY_TIMEOUT)?;
+    configure(&connection)?;
+    migrate(&mut connection, version)?;
+    Ok((connection, lock))
+}
+
+/// The database of a gateway that may be running: it is only shared, as SQLite shares, and neither made nor migrated.
+pub(super) fn open_shared(file: &Path) -> Result<Connection, Problem> {
+    let file = file.canonicalize().map_err(|_| Problem::Missing)?;
+    let (connection, version) = connect(&file, OpenFlags::empty(), SHARED_BUSY_TIMEOUT)?;
+    if usize::try_from(version) != Ok(MIGRATIONS.len()) {
+        return Err(Problem::Older(version));
+    }
+    configure(&connection)?;
+    Ok(connection)
+}
+
+fn connect(file: &Path, flags: OpenFlags, busy_timeout: Duration) -> Result<(Connection, i64), Problem> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(busy_timeout)?;
     let version = version(&connection)?;
     // Asked to write where it must not, SQLite opens for reading and says nothing.
     if connection.is_readonly(MAIN_DB)? {
         return Err(Problem::NotWritable("it is read-only".to_owned()));
     }
-    configure(&connection)?;
-    migrate(&mut connection, version)?;
-    Ok((connection, lock))
+    Ok((connection, version))
 }
 
 /// The real path, so that two names of one file share one lock, and no name means anything else to SQLite.

@@ -46,12 +46,7 @@ impl Store {
     /// Opens the file, and takes back what a process that died had been handed.
     pub(super) fn open(path: &Path) -> Result<(Self, Found), Problem> {
         let (connection, lock) = file::open(path)?;
-        let last: Option<(i64, i64)> = connection
-            .query_row("SELECT seq, due_at - delay FROM messages ORDER BY seq DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
-        let (last_seq, seen) = last.unwrap_or((0, 0));
+        let (last_seq, seen) = last(&connection)?;
         let mut store = Self { connection, next_seq: last_seq + 1, _lock: lock };
         let found = store.write(|batch| {
             batch.probe()?;
@@ -89,11 +84,39 @@ impl Store {
         self.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_| Ok(()))
     }
 
+    /// A number that is another one whenever another program has written to the file.
+    pub(super) fn data_version(&self) -> Result<i64> {
+        self.connection.pragma_query_value(None, "data_version", |row| row.get(0))
+    }
+
     /// Makes the file full when it has `pages` pages.
     #[cfg(test)]
     pub(super) fn limit_pages(&self, pages: i64) {
         self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
+}
+
+/// The last message that arrived and is still there, and when it did or was last moved: no clock of a gateway on this
+/// file is behind that.
+pub(super) fn last(connection: &Connection) -> Result<(i64, i64)> {
+    let sql = "SELECT seq, due_at - delay FROM messages ORDER BY seq DESC LIMIT 1";
+    let last = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(last.unwrap_or((0, 0)))
+}
+
+/// The columns of a message, in the order in which [`message`] reads them.
+pub(super) const MESSAGE: &str = "id, kind, route, published_at, headers, body";
+
+/// The message in a row whose columns [`MESSAGE`] begin at `first`.
+pub(super) fn message(row: &rusqlite::Row<'_>, first: usize) -> Result<Message> {
+    Ok(Message {
+        id: row.get(first)?,
+        kind: row.get(first + 1)?,
+        route: row.get(first + 2)?,
+        published_at: UnixMillis(row.get::<_, i64>(first + 3)?.try_into().unwrap_or(0)),
+        headers: headers_from_text(row.get_ref(first + 4)?.as_str()?),
+        body: Bytes::from(row.get::<_, Vec<u8>>(first + 5)?),
+    })
 }
 
 /// One transaction.
@@ -172,22 +195,15 @@ impl Batch<'_> {
 
     /// The oldest messages of a queue that are due, and how often each was handed out before.
     pub(super) fn due(&self, queue: &str, now: i64, limit: usize) -> Result<Vec<(Claimed, u32)>> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT seq, deliveries, id, kind, route, published_at, headers, body FROM messages
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT seq, deliveries, {MESSAGE} FROM messages
              WHERE claimed = 0 AND queue = ?1 AND due_at <= ?2 ORDER BY due_at, seq LIMIT ?3",
-        )?;
+        ))?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         statement
             .query_map(params![queue, now, limit], |row| {
                 let deliveries: u32 = row.get(1)?;
-                let message = Message {
-                    id: row.get(2)?,
-                    kind: row.get(3)?,
-                    route: row.get(4)?,
-                    published_at: UnixMillis(row.get::<_, i64>(5)?.try_into().unwrap_or(0)),
-                    headers: headers_from_text(row.get_ref(6)?.as_str()?),
-                    body: Bytes::from(row.get::<_, Vec<u8>>(7)?),
-                };
+                let message = message(row, 2)?;
                 let tag = row.get::<_, i64>(0)?.cast_unsigned();
                 Ok((Claimed { tag, redelivered: deliveries > 0, message }, deliveries))
             })?

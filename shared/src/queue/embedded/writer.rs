@@ -30,6 +30,9 @@ const MAX_BATCH: usize = 512;
 /// How long the thread waits after a failed commit, unless there is something new to do.
 const BACK_OFF: Duration = Duration::from_millis(250);
 
+/// How often the thread looks whether an operator's tool has put messages back into their queues.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What the thread works on.
 pub(super) struct Writer {
     store: Store,
@@ -44,6 +47,8 @@ pub(super) struct Writer {
     failed_at: Option<Instant>,
     lifecycle: Lifecycle,
     closing: bool,
+    /// When the thread last looked whether another program had written to the file, and what it saw.
+    looked: (Instant, Option<i64>),
 }
 
 /// Starts the thread. `ended` is cancelled when it has let go of the file.
@@ -78,12 +83,14 @@ impl Writer {
             failed_at: None,
             lifecycle,
             closing: false,
+            looked: (Instant::now(), None),
         }
     }
 
     fn run(mut self) {
         while !self.closing {
             let publications = self.collect();
+            self.look();
             self.commit(publications);
         }
         self.finish();
@@ -92,11 +99,7 @@ impl Writer {
     /// Waits for something to do, and takes what waits.
     fn collect(&mut self) -> Vec<Publication> {
         let mut publications = Vec::new();
-        let first = match self.pause() {
-            Some(pause) => self.inbox.recv_timeout(pause),
-            None => self.inbox.recv().map_err(RecvTimeoutError::from),
-        };
-        let mut next = match first {
+        let mut next = match self.inbox.recv_timeout(self.pause()) {
             Ok(operation) => Some(operation),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Operation::Close),
@@ -126,15 +129,29 @@ impl Writer {
         publications
     }
 
-    /// How long there is nothing to do; nothing when that is for as long as nobody asks.
-    fn pause(&self) -> Option<Duration> {
+    /// How long there is nothing to do, unless somebody asks.
+    fn pause(&self) -> Duration {
         if self.failed_at.is_some() {
-            return Some(BACK_OFF);
+            return BACK_OFF;
         }
         if !self.pending.is_empty() {
-            return Some(Duration::ZERO);
+            return Duration::ZERO;
         }
-        self.consumers.next_due().map(|due| self.timeline.until(due))
+        self.consumers.next_due().map_or(LOOK, |due| self.timeline.until(due).min(LOOK))
+    }
+
+    /// Looks now and then whether another program has written: then any queue may have something that is due.
+    fn look(&mut self) {
+        let (at, seen) = self.looked;
+        if seen.is_some() && at.elapsed() < LOOK {
+            return;
+        }
+        // What cannot be read is told by the next commit.
+        let found = self.store.data_version().ok();
+        if found != seen {
+            self.consumers.forget_due();
+        }
+        self.looked = (Instant::now(), found);
     }
 
     fn settle(&mut self, settlement: Settlement) {

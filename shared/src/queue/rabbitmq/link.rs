@@ -20,7 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::topology::Topology;
+use super::{mismatch::Mismatch, topology::Topology};
 use crate::{
     config,
     lifecycle::{Exit, Failure, Lifecycle},
@@ -77,6 +77,12 @@ pub(super) enum SessionError {
     /// The broker ended the consumer, most often because its queue was deleted.
     #[error("the broker cancelled the consumer of {0}")]
     Cancelled(String),
+    /// A message was refused, which only an operator's tool takes for an end.
+    #[error("it refused a message: a queue is full or has lost its majority")]
+    NotTaken,
+    /// Nothing goes on, which only an operator's tool takes for an end.
+    #[error("it takes no messages: it is short of memory or disk")]
+    Blocked,
     /// The connection was found dead.
     #[error("the connection was lost")]
     Lost,
@@ -156,9 +162,7 @@ impl Link {
 
     /// lapin's settings for a connection with a name that an operator recognises on RabbitMQ's own page.
     pub(super) fn properties(role: &str) -> ConnectionProperties {
-        let program = std::env::current_exe().ok();
-        let program = program.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str());
-        let name = format!("{} {role}", program.unwrap_or("gateway"));
+        let name = format!("{} {role}", program().as_deref().unwrap_or("gateway"));
         ConnectionProperties::default().with_connection_name(LongString::from(name))
     }
 
@@ -235,7 +239,7 @@ impl Link {
     fn give_up(&self, error: &SessionError) -> bool {
         let told = Chain(error);
         let message = match verdict(error) {
-            Verdict::Refused(advice) => format!("the broker at {} refuses: {told}; {advice}", self.address),
+            Verdict::Refused(advice) => refusal(&self.address, error, &advice),
             Verdict::Unreachable if self.started.elapsed() < self.connect_timeout => return false,
             Verdict::Unreachable => format!(
                 "the broker at {} cannot be reached for {}: {told}; start it, or correct queue.url",
@@ -248,19 +252,54 @@ impl Link {
     }
 }
 
+/// What an operator's tool tells of an error, which it does not wait out.
+pub(super) fn failure(address: &str, error: &SessionError) -> Failure {
+    let message = match verdict(error) {
+        Verdict::Refused(advice) => refusal(address, error, &advice),
+        Verdict::Unreachable => {
+            format!(
+                "the broker at {address} cannot be used: {}; start it, or correct queue.url",
+                Chain(error)
+            )
+        }
+    };
+    Failure::new(Exit::Unavailable, message)
+}
+
+fn refusal(address: &str, error: &SessionError, advice: &str) -> String {
+    format!("the broker at {address} refuses: {}; {advice}", Chain(error))
+}
+
+/// The reply code and text with which the broker has refused.
+pub(super) fn refused(error: &lapin::Error) -> Option<(u16, &str)> {
+    if let ErrorKind::ProtocolError(protocol) = error.kind() {
+        Some((protocol.get_id(), protocol.get_message().as_str()))
+    } else {
+        None
+    }
+}
+
+/// The name of this program.
+fn program() -> Option<String> {
+    std::env::current_exe().ok()?.file_name()?.to_str().map(str::to_owned)
+}
+
 fn verdict(error: &SessionError) -> Verdict {
     let SessionError::Lapin(error) = error else {
         return Verdict::Unreachable;
     };
-    let ErrorKind::ProtocolError(protocol) = error.kind() else {
+    let Some((code, told)) = refused(error) else {
         return Verdict::Unreachable;
     };
-    let advice = match protocol.get_id() {
+    let advice = match code {
         403 => "correct the user and password in queue.url, and what the user may do",
         530 => "correct the virtual host in queue.url (`/` is written %2f), or create it",
         406 => {
-            "a queue or exchange of that name exists with another argument: drain and delete it, \
-             or write another queue.prefix"
+            let tool = if program().as_deref() == Some("gateway") { "gateway" } else { "dispatcher" };
+            return Verdict::Refused(Mismatch::read(told).map_or_else(
+                || "correct what differs, or write another queue.prefix".to_owned(),
+                |mismatch| mismatch.advice(tool),
+            ));
         }
         _ => return Verdict::Unreachable,
     };
@@ -268,7 +307,7 @@ fn verdict(error: &SessionError) -> Verdict {
 }
 
 /// The URL with our heartbeat unless it has one, and the address for logs, without user and password.
-fn with_heartbeat(written: &str) -> (String, String) {
+pub(super) fn with_heartbeat(written: &str) -> (String, String) {
     let Ok(mut url) = url::Url::parse(written) else {
         return (written.to_owned(), "queue.url".to_owned());
     };

@@ -44,6 +44,14 @@ impl Consumers {
     }
 }
 
+/// Where the messages of a queue come from.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) queue: ShortString,
+    pub(super) exchange: ShortString,
+    pub(super) keys: Vec<String>,
+}
+
 impl Topology {
     pub(super) fn new(config: &Config) -> Self {
         let consumers = |limited: bool| if limited { Consumers::Single } else { Consumers::Many };
@@ -100,6 +108,15 @@ impl Topology {
         }
     }
 
+    /// Every queue in the order of its declaration, with its exchange and the keys that bind it.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let pair = |queue: ShortString| Source { exchange: queue.clone(), keys: vec![String::new()], queue };
+        let first = [QueueName::Unrouted, QueueName::Dead].map(|name| pair(self.queue(&name)));
+        let work = |(name, keys)| Source { queue: self.queue(&name), exchange: self.exchange(), keys };
+        let rungs = self.ladder.iter().map(|delay| pair(self.rung(*delay).into()));
+        first.into_iter().chain(self.work_queues().into_iter().map(work)).chain(rungs).collect()
+    }
+
     fn rung(&self, delay: Duration) -> String {
         let delay = humantime::format_duration(delay).to_string().replace(' ', "");
         format!("{}.retry.{delay}", self.prefix)
@@ -108,24 +125,22 @@ impl Topology {
     /// Declares everything. The order matters: what others refer to comes first.
     pub(super) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         for name in [QueueName::Unrouted, QueueName::Dead] {
-            let arguments = arguments([("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]);
-            self.declare_pair(channel, &self.queue(&name), arguments).await?;
+            self.declare_waiting(channel, &self.queue(&name)).await?;
         }
         // What no queue is bound for goes to `unrouted`: lapin may give a `mandatory` return to the wrong confirm.
         let alternate =
             arguments_of([("alternate-exchange", text(self.queue(&QueueName::Unrouted).as_str()))]);
         declare_exchange(channel, &self.exchange(), ExchangeKind::Topic, alternate).await?;
-        for (name, keys) in
-            [(QueueName::Incoming, &["incoming.#", "submit.#"][..]), (QueueName::Reports, &["report.#"])]
-        {
-            self.declare_work(channel, &name).await?;
-            for key in keys {
-                self.bind(channel, self.queue(&name), (*key).into()).await?;
+        for (name, keys) in self.work_queues() {
+            let (queue, options) = (self.queue(&name), QueueDeclareOptions::durable());
+            channel.queue_declare(queue.clone(), options, self.work_arguments(&name)).await?;
+            if let QueueName::Outgoing(backend) = name {
+                self.bind_backend(channel, &backend).await?;
+                continue;
             }
-        }
-        for backend in self.backends.keys() {
-            self.declare_work(channel, &QueueName::Outgoing(backend.clone())).await?;
-            self.bind_backend(channel, backend).await?;
+            for key in keys {
+                self.bind(channel, queue.clone(), key.into()).await?;
+            }
         }
         for delay in &self.ladder {
             self.declare_pair(channel, &self.rung(*delay).into(), self.rung_arguments(*delay)).await?;
@@ -133,9 +148,22 @@ impl Topology {
         Ok(())
     }
 
-    async fn declare_work(&self, channel: &Channel, name: &QueueName) -> lapin::Result<()> {
-        let (queue, options) = (self.queue(name), QueueDeclareOptions::durable());
-        channel.queue_declare(queue, options, self.work_arguments(name)).await.map(drop)
+    /// A fanout exchange and a queue whose messages wait for an operator.
+    pub(super) async fn declare_waiting(&self, channel: &Channel, name: &ShortString) -> lapin::Result<()> {
+        let arguments = arguments([("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]);
+        self.declare_pair(channel, name, arguments).await
+    }
+
+    /// The queues that are worked on, each with the routing keys bound to it.
+    fn work_queues(&self) -> Vec<(QueueName, Vec<String>)> {
+        let incoming = (QueueName::Incoming, vec!["incoming.#".to_owned(), "submit.#".to_owned()]);
+        let reports = (QueueName::Reports, vec!["report.#".to_owned()]);
+        let outgoing = self.backends.keys().map(|backend| {
+            let name = QueueName::Outgoing(backend.clone());
+            let key = name.to_string();
+            (name, vec![key])
+        });
+        [incoming, reports].into_iter().chain(outgoing).collect()
     }
 
     /// Leads a backend's messages to the queue that is used, and not to the other one (decision 0005).

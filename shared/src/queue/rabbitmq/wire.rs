@@ -7,7 +7,11 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 
-use super::super::{Headers, Message};
+use super::super::{
+    Headers, Message,
+    dead_letters::{Grave, Letter},
+    header,
+};
 use crate::clock::UnixMillis;
 
 /// AMQP's delivery mode for a message that survives the broker.
@@ -54,6 +58,56 @@ fn headers(table: &FieldTable) -> Headers {
     table.into_iter().filter_map(pair).collect()
 }
 
+/// The letter of `delivery`. Where the broker has put it there by itself, `x-death` says why.
+pub(super) fn letter(grave: Grave, delivery: &mut Delivery) -> Letter {
+    let death = delivery.properties.headers().as_ref().and_then(death);
+    let mut message = message(delivery);
+    if grave == Grave::Unrouted || message.headers.contains_key(header::CLASS) {
+        return Letter::new(grave, message, None);
+    }
+    let Some(Death { queue, reason, at }) = death else {
+        return Letter::new(grave, message, None);
+    };
+    let (class, reason) = if reason == DELIVERY_LIMIT {
+        (
+            "crashed",
+            format!("given back to {queue} too often: each process that had it died or lost its connection"),
+        )
+    } else {
+        ("broker", format!("the broker has taken it out of {queue}: {reason}"))
+    };
+    message.headers.insert(header::CLASS.to_owned(), class.to_owned());
+    message.headers.insert(header::REASON.to_owned(), reason);
+    Letter::new(grave, message, at)
+}
+
+/// The broker's word for a message that came back too often.
+const DELIVERY_LIMIT: &str = "delivery_limit";
+
+/// Why the broker has moved a message.
+struct Death {
+    queue: String,
+    reason: String,
+    at: Option<UnixMillis>,
+}
+
+/// The poison's entry of `x-death`, else the last one. A message that has climbed the ladder has one of each rung as well.
+fn death(headers: &FieldTable) -> Option<Death> {
+    let AMQPValue::FieldArray(entries) = headers.inner().get("x-death")? else { return None };
+    let read = |entry: &AMQPValue| {
+        let AMQPValue::FieldTable(entry) = entry else { return None };
+        let text = |name: &str| entry.inner().get(name).and_then(scalar);
+        let at = match entry.inner().get("time") {
+            Some(AMQPValue::Timestamp(seconds)) => Some(UnixMillis(seconds.saturating_mul(1000))),
+            _ => None,
+        };
+        Some(Death { queue: text("queue")?, reason: text("reason")?, at })
+    };
+    let mut deaths: Vec<Death> = entries.as_slice().iter().filter_map(read).collect();
+    let poison = deaths.iter().position(|death| death.reason == DELIVERY_LIMIT).unwrap_or(0);
+    (poison < deaths.len()).then(|| deaths.swap_remove(poison))
+}
+
 /// A header's value as text; other programs may have written numbers.
 fn scalar(value: &AMQPValue) -> Option<String> {
     if let AMQPValue::LongString(text) = value {
@@ -92,5 +146,37 @@ mod tests {
         let mut received = message(&mut delivery);
         assert_eq!(received.headers.remove("number").as_deref(), Some("7"));
         assert_eq!(received, sent);
+    }
+
+    fn dead(deaths: &[(&str, &str)], headers: &[(&str, &str)]) -> Letter {
+        let entry = |(queue, reason): &(&str, &str)| {
+            let mut entry = FieldTable::default();
+            entry.insert("queue".into(), AMQPValue::LongString((*queue).into()));
+            entry.insert("reason".into(), AMQPValue::LongString((*reason).into()));
+            entry.insert("time".into(), AMQPValue::Timestamp(1_790_000_000));
+            AMQPValue::FieldTable(entry)
+        };
+        let mut table = FieldTable::default();
+        let entries: Vec<AMQPValue> = deaths.iter().map(entry).collect();
+        table.insert("x-death".into(), AMQPValue::FieldArray(entries.into()));
+        for (name, value) in headers {
+            table.insert((*name).into(), AMQPValue::LongString((*value).into()));
+        }
+        let mut delivery = Delivery::mock(1, "sms.dead".into(), "incoming.b".into(), false, b"{}".to_vec());
+        delivery.properties = BasicProperties::default().with_headers(table);
+        letter(Grave::Dead, &mut delivery)
+    }
+
+    #[test]
+    fn what_the_broker_has_dead_lettered_is_told_as_such() {
+        let crashed = dead(&[("sms.retry.5s", "expired"), ("sms.incoming", "delivery_limit")], &[]);
+        assert_eq!((crashed.class(), crashed.since), ("crashed", UnixMillis(1_790_000_000_000)));
+        assert!(crashed.reason().starts_with("given back to sms.incoming too often"), "{}", crashed.reason());
+        assert!(!crashed.message.headers.keys().any(|name| name.starts_with("x-")));
+        let other = dead(&[("sms.incoming", "maxlen"), ("sms.retry.5s", "expired")], &[]);
+        assert_eq!((other.class(), other.reason().ends_with("sms.incoming: maxlen")), ("broker", true));
+        let ours = dead(&[("sms.retry.5s", "expired")], &[("class", "rejected"), ("reason", "400")]);
+        assert_eq!((ours.class(), ours.reason().as_str()), ("rejected", "400"));
+        assert_eq!(dead(&[], &[]).class(), "other");
     }
 }

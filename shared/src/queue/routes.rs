@@ -2,7 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{message::BackendName, queue::QueueName};
+use super::QueueName;
+use crate::message::BackendName;
 
 /// The bindings of one configuration, with every queue's name made once.
 pub(super) struct Routes {
@@ -41,6 +42,11 @@ impl Routes {
         Arc::clone(queue)
     }
 
+    /// Whether a queue is bound for `route`.
+    pub(super) fn leads(&self, route: &str) -> bool {
+        !Arc::ptr_eq(&self.queue(route), &self.unrouted)
+    }
+
     /// Where dead letters are kept.
     pub(super) fn dead(&self) -> Arc<str> {
         Arc::clone(&self.dead)
@@ -73,6 +79,7 @@ mod tests {
             ("", "unrouted"),
         ] {
             assert_eq!(&*routes.queue(route), queue, "{route}");
+            assert_eq!(routes.leads(route), queue != "unrouted", "{route}");
         }
         assert!(routes.has("outgoing.a") && !routes.has("outgoing.gone"));
     }

@@ -1,0 +1,245 @@
+//! Goes through the messages that lie in a queue, oldest first: each is kept, taken away, or moved to an exchange.
+//!
+//! What is kept stays unacknowledged and goes back when the connection is closed. What is moved is confirmed before it is
+//! acknowledged. One task publishes, so the confirms are those of the right messages.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use lapin::{
+    Channel, Confirmation, Consumer,
+    message::Delivery,
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    },
+    types::{FieldTable, ShortString},
+};
+
+use super::{
+    link::SessionError,
+    operator::{Operator, PATIENCE, patiently},
+    wire,
+};
+use crate::queue::Message;
+
+/// The most messages that are read ahead. A consumer with this many kept gets no more, so another follows it in time; up to
+/// 32 consumers are given their messages back in order, which is a grave of more than 100,000.
+const WINDOW: u16 = 8192;
+
+/// The most unconfirmed publishes.
+const MAX_IN_FLIGHT: usize = 512;
+
+/// After this time without an event the queue is looked at: others may have what is waited for.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What becomes of a message.
+pub(super) enum Step {
+    /// It stays.
+    Keep,
+    /// It is taken away.
+    Drop,
+    /// It is published to an exchange, under its own key, and then taken away.
+    Move(ShortString, Message),
+    /// It stays, and nothing after it is looked at.
+    End,
+}
+
+/// How many messages had which end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Carried {
+    pub(super) moved: usize,
+    pub(super) dropped: usize,
+}
+
+type Confirmed = (u64, lapin::Result<Confirmation>);
+
+/// A pass through one queue.
+pub(super) struct Conveyor<'o> {
+    operator: &'o Operator,
+    queue: ShortString,
+    reading: Channel,
+    publishing: Channel,
+    in_flight: FuturesUnordered<BoxFuture<'static, Confirmed>>,
+    window: Window,
+    carried: Carried,
+    /// Whether the topology is known to be there before anything is moved.
+    declared: bool,
+}
+
+/// One consumer, which reads ahead.
+struct Window {
+    number: usize,
+    consumer: Consumer,
+    kept: u16,
+    cancelled: bool,
+}
+
+enum Event {
+    Confirmed(Confirmed),
+    Delivery(Option<lapin::Result<Delivery>>),
+    Quiet,
+}
+
+impl<'o> Conveyor<'o> {
+    /// A pass through `queue`. With `declare`, the topology is declared before anything is moved.
+    pub(super) async fn new(
+        operator: &'o Operator,
+        queue: &ShortString,
+        declare: bool,
+    ) -> Result<Self, SessionError> {
+        let (reading, publishing) = (operator.channel().await?, operator.publishing().await?);
+        let window = Window::open(&reading, queue, 0).await?;
+        Ok(Self {
+            operator,
+            queue: queue.clone(),
+            reading,
+            publishing,
+            in_flight: FuturesUnordered::new(),
+            window,
+            carried: Carried::default(),
+            declared: !declare,
+        })
+    }
+
+    /// Goes through `count` messages, or fewer when others have taken some.
+    pub(super) async fn run(
+        mut self,
+        count: u32,
+        step: &mut (dyn FnMut(Delivery) -> Step + Send),
+    ) -> Result<Carried, SessionError> {
+        let (mut left, mut last_event) = (count, Instant::now());
+        while left > 0 || !self.in_flight.is_empty() {
+            let event = tokio::select! {
+                Some(confirmed) = self.in_flight.next(), if !self.in_flight.is_empty() => Event::Confirmed(confirmed),
+                next = self.window.consumer.next(), if left > 0 && self.in_flight.len() < MAX_IN_FLIGHT => {
+                    Event::Delivery(next)
+                }
+                () = tokio::time::sleep(QUIET) => Event::Quiet,
+            };
+            match event {
+                Event::Confirmed(confirmed) => self.confirmed(confirmed).await?,
+                Event::Delivery(Some(delivery)) => {
+                    left -= 1;
+                    let delivery = delivery?;
+                    if !self.take(delivery.delivery_tag, step(delivery)).await? {
+                        left = 0;
+                    }
+                }
+                Event::Delivery(None) => self.next_window().await?,
+                Event::Quiet => {
+                    if self.nothing_more(last_event).await? {
+                        left = 0;
+                    }
+                    continue;
+                }
+            }
+            last_event = Instant::now();
+        }
+        Ok(self.carried)
+    }
+
+    /// Does what was decided about one message. False when it was the last to look at.
+    async fn take(&mut self, tag: u64, step: Step) -> Result<bool, SessionError> {
+        match step {
+            Step::Keep => self.keep().await?,
+            Step::Drop => {
+                self.acknowledge(tag).await?;
+                self.carried.dropped += 1;
+            }
+            Step::Move(exchange, message) => self.publish(tag, exchange, &message).await?,
+            Step::End => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Counts what is kept; half a window full, no more is asked for, so that the next one can begin.
+    async fn keep(&mut self) -> Result<(), SessionError> {
+        self.window.kept += 1;
+        if self.window.kept >= WINDOW / 2 && !self.window.cancelled {
+            self.window.cancelled = true;
+            let tag = Window::tag(&self.queue, self.window.number);
+            patiently(self.reading.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        }
+        Ok(())
+    }
+
+    /// The stream has ended: because we wanted it, or because the queue is gone.
+    async fn next_window(&mut self) -> Result<(), SessionError> {
+        if !self.window.cancelled {
+            return Err(SessionError::Cancelled(self.queue.to_string()));
+        }
+        self.window = Window::open(&self.reading, &self.queue, self.window.number + 1).await?;
+        Ok(())
+    }
+
+    async fn publish(
+        &mut self,
+        tag: u64,
+        exchange: ShortString,
+        message: &Message,
+    ) -> Result<(), SessionError> {
+        if !self.declared {
+            patiently(self.operator.topology.declare(&self.operator.channel().await?)).await?;
+            self.declared = true;
+        }
+        if self.operator.connection.status().blocked() {
+            return Err(SessionError::Blocked);
+        }
+        let (key, properties) = (ShortString::from(message.route.as_str()), wire::properties(message));
+        let options = BasicPublishOptions::default();
+        #[expect(clippy::disallowed_methods, reason = "the confirm is awaited before the acknowledgement")]
+        let written = self.publishing.basic_publish(exchange, key, options, &message.body, properties);
+        let confirm = patiently(written).await?;
+        self.in_flight.push(Box::pin(async move { (tag, confirm.await) }));
+        Ok(())
+    }
+
+    async fn confirmed(&mut self, (tag, confirmed): Confirmed) -> Result<(), SessionError> {
+        match confirmed? {
+            Confirmation::Ack(None) => {
+                self.acknowledge(tag).await?;
+                self.carried.moved += 1;
+                Ok(())
+            }
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested => {
+                Err(SessionError::NotTaken)
+            }
+        }
+    }
+
+    async fn acknowledge(&self, tag: u64) -> Result<(), SessionError> {
+        patiently(self.reading.basic_ack(tag, BasicAckOptions::default())).await
+    }
+
+    /// Whether what is waited for is not there any more. An error when nothing goes on for too long.
+    async fn nothing_more(&self, last_event: Instant) -> Result<bool, SessionError> {
+        let status = self.operator.connection.status();
+        if !status.connected() || !self.reading.status().connected() || !self.publishing.status().connected()
+        {
+            return Err(SessionError::Lost);
+        }
+        if status.blocked() {
+            return Err(SessionError::Blocked);
+        }
+        let seen = self.operator.look(&self.queue).await?;
+        let empty = seen.is_none_or(|seen| seen.messages == 0);
+        if last_event.elapsed() > PATIENCE && !(empty && self.in_flight.is_empty()) {
+            return Err(SessionError::OpenTimeout);
+        }
+        Ok(empty)
+    }
+}
+
+impl Window {
+    async fn open(channel: &Channel, queue: &ShortString, number: usize) -> Result<Self, SessionError> {
+        patiently(channel.basic_qos(WINDOW, BasicQosOptions::default())).await?;
+        let (tag, options) = (Self::tag(queue, number), BasicConsumeOptions::default());
+        let consuming = channel.basic_consume(queue.clone(), tag, options, FieldTable::default());
+        Ok(Self { number, consumer: patiently(consuming).await?, kept: 0, cancelled: false })
+    }
+
+    /// The broker gives back in the order of the tags.
+    fn tag(queue: &ShortString, number: usize) -> ShortString {
+        format!("{}-{number:06}", queue.as_str()).into()
+    }
+}

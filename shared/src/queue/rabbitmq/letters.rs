@@ -1,0 +1,57 @@
+//! Visits the letters of a queue on the broker.
+
+use secrecy::SecretString;
+
+use super::{
+    conveyor::{Conveyor, Step},
+    operator::Operator,
+    wire,
+};
+use crate::{
+    config::Config,
+    lifecycle::{Exit, Failure},
+    queue::{
+        Destination,
+        dead_letters::{Fate, Visit, Visited, revive},
+    },
+};
+
+/// Goes through the letters on the broker at `url`.
+pub(in crate::queue) async fn visit(
+    url: &SecretString,
+    config: &Config,
+    visit: Visit<'_>,
+) -> Result<Visited, Failure> {
+    let operator = Operator::connect(url, config).await?;
+    let visited = visit_with(&operator, visit).await;
+    operator.close().await;
+    visited
+}
+
+/// Goes through the letters with a connection that is there.
+pub(super) async fn visit_with(operator: &Operator, visit: Visit<'_>) -> Result<Visited, Failure> {
+    let Visit { grave, began, decide } = visit;
+    let failed = |error| operator.failure(&error);
+    let (queue, exchange) =
+        (operator.topology.queue(&grave.queue()), operator.topology.destination(Destination::Back));
+    let Some(seen) = operator.look(&queue).await.map_err(failed)? else {
+        let told = format!(
+            "there is no queue {} on the broker at {}; start a dispatcher, which makes it, or correct queue.prefix",
+            queue.as_str(),
+            operator.address
+        );
+        return Err(Failure::new(Exit::Unavailable, told));
+    };
+    let mut step = |mut delivery| {
+        let letter = wire::letter(grave, &mut delivery);
+        match decide(&letter) {
+            Fate::Keep => Step::Keep,
+            Fate::Discard => Step::Drop,
+            Fate::Replay => Step::Move(exchange.clone(), revive(letter.message, began)),
+            Fate::End => Step::End,
+        }
+    };
+    let conveyor = Conveyor::new(operator, &queue, true).await.map_err(failed)?;
+    let carried = conveyor.run(seen.messages, &mut step).await.map_err(failed)?;
+    Ok(Visited { replayed: carried.moved, discarded: carried.dropped })
+}

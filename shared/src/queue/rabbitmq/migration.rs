@@ -1,0 +1,241 @@
+//! Moves a queue to the arguments that this program wants. Killed at any point, it is finished by running it again.
+//!
+//! RabbitMQ cannot change the arguments of a queue, so its messages wait in a temporary one while it is made anew. What is
+//! published meanwhile goes to `unrouted` by the alternate exchange, and is brought back at the end.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel,
+    message::Delivery,
+    options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeleteOptions},
+    types::{FieldTable, ShortString},
+};
+
+use super::{
+    conveyor::{Conveyor, Step},
+    letters::visit_with,
+    link::{SessionError, refused},
+    mismatch::Mismatch,
+    operator::{Operator, patiently},
+    topology::Source,
+    wire,
+};
+use crate::{
+    clock,
+    config::{Config, QueueUrl},
+    lifecycle::{Exit, Failure},
+    queue::{
+        Message, QueueName,
+        dead_letters::{Fate, Grave, Letter, MAX_REPLAYS, Visit},
+        routes::Routes,
+    },
+};
+
+/// How long an empty queue is watched before it is deleted: what was routed to it before it was unbound has come by then.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What a migration has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// Whether the queue had other arguments.
+    pub changed: bool,
+    /// How many messages were brought back to it.
+    pub messages: usize,
+}
+
+/// Moves `queue`, by its full name, to the arguments that this program wants. The embedded queue has none.
+pub async fn migrate(config: &Config, queue: &str) -> Result<Migrated, Failure> {
+    let QueueUrl::Amqp(url) = &config.queue.url else {
+        return Ok(Migrated { changed: false, messages: 0 });
+    };
+    let operator = Operator::connect(url, config).await?;
+    let migrated = match Migration::new(&operator, queue) {
+        Some(migration) => migration.run(config).await,
+        None => Err(refusal(format!(
+            "{queue} is no queue of this configuration; write its whole name, such as {}, and see queue.prefix, \
+             queue.retry and the backends",
+            operator.topology.queue(&QueueName::Incoming).as_str()
+        ))),
+    };
+    operator.close().await;
+    migrated
+}
+
+fn refusal(told: String) -> Failure {
+    Failure::new(Exit::Unavailable, told)
+}
+
+struct Migration<'o> {
+    operator: &'o Operator,
+    source: Source,
+    /// The queues that are declared before this one.
+    before: Vec<ShortString>,
+    /// The name of the temporary queue, and of the fanout exchange that leads to it under any key.
+    waiting: ShortString,
+}
+
+impl<'o> Migration<'o> {
+    fn new(operator: &'o Operator, queue: &str) -> Option<Self> {
+        let mut sources = operator.topology.sources();
+        let place = sources.iter().position(|source| source.queue.as_str() == queue)?;
+        let before = sources.iter().take(place).map(|source| source.queue.clone()).collect();
+        let waiting = format!("{queue}.migrating").into();
+        Some(Self { operator, source: sources.swap_remove(place), before, waiting })
+    }
+
+    async fn run(&self, config: &Config) -> Result<Migrated, Failure> {
+        self.refuse_consumers().await?;
+        let changed = !self.declare().await?;
+        if changed {
+            self.empty().await?;
+            if !self.declare().await? {
+                let queue = self.source.queue.as_str();
+                return Err(refusal(format!(
+                    "somebody has declared {queue} with other arguments meanwhile; stop every dispatcher and gateway, \
+                     and run this again"
+                )));
+            }
+        }
+        let back = self.bring_back().await.map_err(|error| self.operator.failure(&error))?;
+        Ok(Migrated { changed, messages: back + self.replay_unrouted(config).await? })
+    }
+
+    /// A dispatcher would consume and publish meanwhile, and a rung or `dead` without a bound queue loses what comes.
+    async fn refuse_consumers(&self) -> Result<(), Failure> {
+        for queue in [&self.source.queue, &self.operator.topology.queue(&QueueName::Incoming)] {
+            let seen = self.operator.look(queue).await.map_err(|error| self.operator.failure(&error))?;
+            let consumers = seen.map_or(0, |seen| seen.consumers);
+            if consumers > 0 {
+                let (queue, migrated) = (queue.as_str(), self.source.queue.as_str());
+                return Err(refusal(format!(
+                    "{migrated} cannot be migrated while {consumers} consumers are attached to {queue}; \
+                     stop every dispatcher and gateway, and run this again"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Declares the topology as far as it can be. True when this queue is as it is wanted.
+    async fn declare(&self) -> Result<bool, Failure> {
+        let declaring = async {
+            let channel = self.operator.channel().await?;
+            patiently(self.operator.topology.declare(&channel)).await
+        };
+        let Err(error) = declaring.await else { return Ok(true) };
+        let SessionError::Lapin(refusal) = &error else { return Err(self.operator.failure(&error)) };
+        match refused(refusal).and_then(|(_, told)| Mismatch::read(told)) {
+            Some(Mismatch::Queue(name)) if name == self.source.queue.as_str() => Ok(false),
+            // One that is declared later can be migrated later.
+            Some(Mismatch::Queue(name)) if self.before.iter().all(|before| before.as_str() != name) => {
+                Ok(true)
+            }
+            Some(Mismatch::Queue(_) | Mismatch::Exchange(_)) | None => Err(self.operator.failure(&error)),
+        }
+    }
+
+    /// Moves all messages to the temporary queue, and deletes the old one.
+    async fn empty(&self) -> Result<(), Failure> {
+        let failed = |error| self.operator.failure(&error);
+        let channel = self.prepare().await.map_err(failed)?;
+        loop {
+            self.move_all(&self.source.queue, &self.waiting).await.map_err(failed)?;
+            tokio::time::sleep(WATCH).await;
+            let seen = self.operator.look(&self.source.queue).await.map_err(failed)?;
+            if seen.is_none_or(|seen| seen.messages == 0) {
+                break;
+            }
+        }
+        self.refuse_consumers().await?;
+        // Quorum queues do not know `if-empty`; but nothing leads here any more.
+        let deleting = channel.queue_delete(self.source.queue.clone(), QueueDeleteOptions::default());
+        patiently(deleting).await.map_err(failed).map(drop)
+    }
+
+    /// Declares the temporary pair and takes the old queue off its exchange.
+    async fn prepare(&self) -> Result<Channel, SessionError> {
+        let channel = self.operator.channel().await?;
+        patiently(self.operator.topology.declare_waiting(&channel, &self.waiting)).await?;
+        let Source { queue, exchange, keys } = &self.source;
+        if self.has_own_exchange() {
+            // It has no alternate exchange: what comes meanwhile would be lost.
+            patiently(channel.queue_bind(
+                self.waiting.clone(),
+                exchange.clone(),
+                ShortString::default(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            ))
+            .await?;
+        }
+        for key in keys {
+            unbind(&channel, queue, exchange, key).await?;
+        }
+        Ok(channel)
+    }
+
+    /// Moves the messages from the temporary queue to where their keys lead, and deletes it.
+    async fn bring_back(&self) -> Result<usize, SessionError> {
+        if self.operator.look(&self.waiting).await?.is_none() {
+            return Ok(0);
+        }
+        let channel = self.operator.channel().await?;
+        if self.has_own_exchange() {
+            unbind(&channel, &self.waiting, &self.source.exchange, "").await?;
+        }
+        let moved = self.move_all(&self.waiting, &self.source.exchange).await?;
+        patiently(channel.queue_delete(self.waiting.clone(), QueueDeleteOptions::default())).await?;
+        patiently(channel.exchange_delete(self.waiting.clone(), ExchangeDeleteOptions::default())).await?;
+        Ok(moved)
+    }
+
+    async fn move_all(&self, from: &ShortString, to: &ShortString) -> Result<usize, SessionError> {
+        let is_dead = *from == self.operator.topology.queue(&QueueName::Dead);
+        let mut step = |mut delivery: Delivery| Step::Move(to.clone(), message(&mut delivery, is_dead));
+        let mut moved = 0;
+        loop {
+            let messages = self.operator.look(from).await?.map_or(0, |seen| seen.messages);
+            if messages == 0 {
+                return Ok(moved);
+            }
+            let conveyor = Conveyor::new(self.operator, from, false).await?;
+            moved += conveyor.run(messages, &mut step).await?.moved;
+        }
+    }
+
+    /// Brings back what came while the queue was away.
+    async fn replay_unrouted(&self, config: &Config) -> Result<usize, Failure> {
+        if self.has_own_exchange() {
+            return Ok(0);
+        }
+        let backends: Vec<_> = config.backends.keys().cloned().collect();
+        let routes = Routes::new(&backends);
+        let mut decide = |letter: &Letter| {
+            let queue = format!("{}.{}", config.queue.prefix, routes.queue(&letter.message.route));
+            let is_meant = queue == self.source.queue.as_str() && letter.replays() < MAX_REPLAYS;
+            if is_meant { Fate::Replay } else { Fate::Keep }
+        };
+        let visit = Visit { grave: Grave::Unrouted, began: clock::now(), decide: &mut decide };
+        Ok(visit_with(self.operator, visit).await?.replayed)
+    }
+
+    fn has_own_exchange(&self) -> bool {
+        self.source.exchange == self.source.queue
+    }
+}
+
+/// What the broker itself says of a dead letter would be lost with its headers, so it becomes ours.
+fn message(delivery: &mut Delivery, is_dead: bool) -> Message {
+    if is_dead { wire::letter(Grave::Dead, delivery).message } else { wire::message(delivery) }
+}
+
+async fn unbind(
+    channel: &Channel,
+    queue: &ShortString,
+    exchange: &ShortString,
+    key: &str,
+) -> Result<(), SessionError> {
+    let key = ShortString::from(key);
+    patiently(channel.queue_unbind(queue.clone(), exchange.clone(), key, FieldTable::default())).await
+}
