@@ -19,7 +19,12 @@ mod sending;
 
 mod pause;
 
+mod dead_letters;
 mod poison;
+
+mod crashed;
+
+mod migration;
 
 mod seed;
 

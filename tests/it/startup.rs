@@ -208,7 +208,8 @@ async fn a_queue_with_other_arguments_is_told_with_the_argument() -> Result<()> 
         assert_eq!(finished.code, 69, "{}", finished.stderr);
         let line = told(program, &finished);
         assert!(line.contains("inequivalent arg 'x-") && line.contains(&name), "{line}");
-        assert!(line.contains("drain and delete it, or write another queue.prefix"), "{line}");
+        let tool = if program == "gateway" { "gateway" } else { "dispatcher" };
+        assert!(line.ends_with(&format!("run: {tool} queues migrate {name}")), "{line}");
     }
     let queues =
         integration_tests::Queues::connect(&url, prefix, &["b"], &["5s", "30s", "5m", "30m"]).await?;

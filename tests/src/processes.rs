@@ -170,6 +170,20 @@ pub async fn run_to_end(
     Ok(Finished { code, stdout: joined(&process.stdout()), stderr: joined(&process.stderr()) })
 }
 
+/// As [`run_to_end`], but kills the command when it has run for `lifetime`. True when it was killed.
+pub async fn run_and_kill(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+    lifetime: Duration,
+) -> Result<bool> {
+    let mut process = Process::spawn(program, command(program, env)?.args(args))?;
+    tokio::time::sleep(lifetime).await;
+    let runs = process.exit_status()?.is_none();
+    process.child.kill()?;
+    Ok(runs)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "to keep a developer's own settings from the services under test"

@@ -2,6 +2,8 @@
 
 mod changes;
 
+mod tools;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -118,16 +120,17 @@ impl Stack {
                 }
             }
             Shape::Standalone | Shape::StandaloneOnRabbitMq => {
-                let url = format!("embedded:{}", self.database().display());
-                let env = if self.shape == Shape::Standalone {
-                    vec![("GATEWAY__QUEUE__URL", url.as_str())]
-                } else {
-                    vec![]
-                };
-                self.ingress.push(Service::start("gateway", &[], &file, &env).await?);
+                let url = self.embedded_url();
+                self.ingress.push(Service::start("gateway", &[], &file, &env(url.as_deref())).await?);
             }
         }
         self.wait_ready().await
+    }
+
+    /// The URL of the embedded queue, which the file does not have: it is in the folder of the test.
+    fn embedded_url(&self) -> Option<String> {
+        let is_embedded = self.shape == Shape::Standalone;
+        is_embedded.then(|| format!("embedded:{}", self.database().display()))
     }
 
     fn config(&self) -> PathBuf {
@@ -349,8 +352,8 @@ impl Stack {
         Ok(left)
     }
 
-    /// Waits until `count` messages are dead-lettered, then stops every process.
-    pub async fn wait_dead_and_stop(self, count: usize) -> Result<Leftovers> {
+    /// Waits until `count` messages are dead-lettered.
+    pub async fn wait_dead(&self, count: usize) -> Result<()> {
         eventually(&format!("{count} messages are dead-lettered"), DEADLINE, async || {
             let dead = match &self.queues {
                 Some(queues) => queues.depth("dead").await?.unwrap_or(0) as usize,
@@ -358,7 +361,12 @@ impl Stack {
             };
             if dead == count { Ok(()) } else { Err(anyhow!("dead letters: {dead}")) }
         })
-        .await?;
+        .await
+    }
+
+    /// Waits until `count` messages are dead-lettered, then stops every process.
+    pub async fn wait_dead_and_stop(self, count: usize) -> Result<Leftovers> {
+        self.wait_dead(count).await?;
         self.stop().await
     }
 
@@ -377,6 +385,11 @@ impl Drop for Stack {
             "the test ended without Stack::finish or Stack::stop (or with the error above)"
         );
     }
+}
+
+/// What a process is told beside its file.
+fn env(queue_url: Option<&str>) -> Vec<(&str, &str)> {
+    queue_url.into_iter().map(|url| ("GATEWAY__QUEUE__URL", url)).collect()
 }
 
 /// `config` with its queue and its listeners.

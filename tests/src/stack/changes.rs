@@ -6,13 +6,26 @@ use super::{DEADLINE, Stack};
 use crate::Service;
 
 impl Stack {
-    /// Stops every process, and starts as many with `config` on what they left in the queues.
-    pub async fn restart_with(&mut self, config: &str) -> Result<()> {
+    /// Stops every process in good order, to be started again.
+    pub async fn halt(&mut self) -> Result<()> {
         let codes = self.terminate().await?;
-        ensure!(codes.iter().all(|code| *code == 0), "the processes ended with {codes:?} instead of 0");
         self.finished = false;
         self.ingress.clear();
         self.dispatchers.clear();
+        ensure!(codes.iter().all(|code| *code == 0), "the processes ended with {codes:?} instead of 0");
+        Ok(())
+    }
+
+    /// Starts every process that was stopped, with a configuration that `change` has changed.
+    pub async fn start_again(&mut self, change: impl Fn(String) -> String) -> Result<()> {
+        let text = std::fs::read_to_string(self.config())?;
+        std::fs::write(self.config(), change(text))?;
+        self.start_services().await
+    }
+
+    /// Stops every process, and starts as many with `config` on what they left in the queues.
+    pub async fn restart_with(&mut self, config: &str) -> Result<()> {
+        self.halt().await?;
         self.configure(config)?;
         self.start_services().await
     }

@@ -1,0 +1,133 @@
+//! `queues migrate`: a queue that was declared with other arguments is made anew, with all its messages.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::{Result, ensure};
+use integration_tests::{
+    broker,
+    stack::{DEADLINE, Shape, Stack},
+};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties,
+    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
+
+const CONFIG: &str =
+    "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n[[apps]]\napp = 'echo'\n";
+
+const PAIR: Shape = Shape::Pair { ingress: 1, dispatchers: 1 };
+
+/// A gateway that is stopped, and a channel to its broker.
+struct Site {
+    stack: Stack,
+    channel: Channel,
+    prefix: String,
+}
+
+impl Site {
+    async fn stopped(config: &str) -> Result<Self> {
+        let mut stack = Stack::start(PAIR, config, &["b", "p"]).await?;
+        stack.halt().await?;
+        let connection = Connection::connect(&broker::shared_url()?, ConnectionProperties::default()).await?;
+        let prefix = stack.queues()?.prefix().to_owned();
+        Ok(Self { stack, channel: connection.create_channel().await?, prefix })
+    }
+
+    fn full(&self, queue: &str) -> String {
+        format!("{}.{queue}", self.prefix)
+    }
+
+    /// Declares `queue` anew as another version might have: a classic queue with a limit, bound with `key`.
+    async fn declare_otherwise(&self, queue: &str, exchange: &str, key: &str) -> Result<()> {
+        let name = self.full(queue);
+        self.channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-max-length".into(), AMQPValue::LongInt(100_000));
+        self.channel.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments).await?;
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        self.channel.queue_bind(name.as_str().into(), exchange.into(), key.into(), options, none).await?;
+        Ok(())
+    }
+
+    /// What is printed, with the exit code that is expected.
+    async fn migrate(&self, queue: &str, code: i32) -> Result<String> {
+        let finished = self.stack.tool(&["queues", "migrate", &self.full(queue)]).await?;
+        ensure!(finished.code == code, "{finished:?}");
+        Ok(finished.stdout + &finished.stderr)
+    }
+}
+
+fn incoming(number: usize) -> Vec<u8> {
+    let id = uuid::Uuid::new_v4();
+    format!(
+        "{{\"type\":\"incoming.v1\",\"id\":\"{id}\",\"accepted_at\":1790000000000,\"backend\":\"b\",\
+         \"identity\":\"{number}\",\"text\":\"echo {number}\"}}"
+    )
+    .into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_with_other_arguments_is_migrated_as_the_error_says() -> Result<()> {
+    let mut site = Site::stopped(CONFIG).await?;
+    site.declare_otherwise("incoming", &site.prefix, "incoming.#").await?;
+    let queues = site.stack.queues()?;
+    for number in 0..500 {
+        queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await?;
+    }
+    // What came while an earlier run had the queue unbound.
+    let unrouted = BasicProperties::default().with_message_id("late".into());
+    site.channel
+        .queue_unbind(
+            site.full("incoming").into(),
+            site.prefix.as_str().into(),
+            "incoming.#".into(),
+            FieldTable::default(),
+        )
+        .await?;
+    queues.publish("incoming.b", unrouted, &incoming(500)).await?;
+    queues.wait_depth("unrouted", 1, DEADLINE).await?;
+
+    let refused = site.stack.tool(&[]).await?;
+    ensure!(refused.code == 69, "{refused:?}");
+    let command = format!("dispatcher queues migrate {}", site.full("incoming"));
+    ensure!(refused.stderr.contains("inequivalent arg 'x-"), "{}", refused.stderr);
+    ensure!(refused.stderr.contains(&format!("run: {command}\n")), "{}", refused.stderr);
+
+    let told = site.migrate("incoming", 0).await?;
+    ensure!(told.contains("messages brought back: 501"), "{told}");
+    site.stack.queues()?.wait_depth("incoming", 501, DEADLINE).await?;
+    ensure!(site.stack.queues()?.depth("incoming.migrating").await?.is_none());
+    let told = site.migrate("incoming", 0).await?;
+    ensure!(told.starts_with("nothing to migrate: "), "{told}");
+
+    site.stack.start_again(|config| config).await?;
+    for number in 0..=500 {
+        let number = number.to_string();
+        site.stack.expect_sent("b", &number, &[&number]).await?;
+    }
+    site.stack.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_was_killed_anywhere_is_finished_by_the_next() -> Result<()> {
+    let site = Site::stopped(CONFIG).await?;
+    site.declare_otherwise("incoming", &site.prefix, "incoming.#").await?;
+    let queues = site.stack.queues()?;
+    for number in 0..2000 {
+        queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await?;
+    }
+    let mut killed = 0;
+    for lifetime in [60, 120, 200, 300, 500, 800, 1200, 1600, 2400] {
+        let args = ["queues", "migrate", &site.full("incoming")];
+        killed += usize::from(site.stack.kill_tool(&args, Duration::from_millis(lifetime)).await?);
+    }
+    ensure!(killed > 0, "no run was killed");
+    site.migrate("incoming", 0).await?;
+    ensure!(site.migrate("incoming", 0).await?.starts_with("nothing to migrate: "));
+    // A kill between a confirm and its acknowledgement leaves a copy.
+    let taken = site.stack.queues()?.take_all("incoming").await?;
+    let bodies: BTreeSet<Vec<u8>> = taken.iter().map(|message| message.body.clone()).collect();
+    ensure!(bodies.len() == 2000, "{} of 2000, {} with copies", bodies.len(), taken.len());
+    site.stack.finish().await
+}
