@@ -16,17 +16,17 @@ use shared::{
 };
 
 /// The body of a message for one identity of `backend`.
-pub(crate) fn outgoing(backend: &str, text: &str) -> Vec<u8> {
+pub(crate) fn outgoing(backend: &str, text: &str) -> Result<Vec<u8>> {
     let message = OutgoingMessage {
         id: MessageId::new(),
         accepted_at: UnixMillis(1_790_000_000_000),
-        backend: backend.parse().expect("a name"),
+        backend: backend.parse()?,
         identities: vec!["1".into()],
         text: text.to_owned(),
         in_response_to: None,
         fields: BTreeMap::new(),
     };
-    envelope::encode(&message).to_vec()
+    Ok(envelope::encode(&message).to_vec())
 }
 
 /// Takes the first message of the queue and dies with it. False when there is none.
@@ -51,7 +51,7 @@ async fn a_message_that_killed_its_processes_is_listed_and_replayed_through_the_
     let queues = stack.queues()?;
     let queue = format!("{}.outgoing.p", queues.prefix());
     let properties = lapin::BasicProperties::default().with_message_id("poison".into());
-    queues.publish("outgoing.p", properties, &outgoing("p", "a")).await?;
+    queues.publish("outgoing.p", properties, &outgoing("p", "a")?).await?;
     for delivery in 0..=20 {
         eventually(&format!("delivery {delivery}"), DEADLINE, async || {
             if crash(&queue).await? { Ok(()) } else { Err(anyhow!("the queue is empty")) }

@@ -171,7 +171,7 @@ async fn what_was_unroutable_is_replayed_once_its_backend_is_configured() -> Res
     let provider = Provider::start()?;
     let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
     let mut stack = Stack::start(shape, &config(&provider), &["p", "q", "r"]).await?;
-    let body = crate::crashed::outgoing("r", "a");
+    let body = crate::crashed::outgoing("r", "a")?;
     stack.queues()?.publish("outgoing.r", lapin::BasicProperties::default(), &body).await?;
     stack.queues()?.publish("nowhere", lapin::BasicProperties::default(), b"{}").await?;
     stack.queues()?.wait_depth("unrouted", 2, DEADLINE).await?;

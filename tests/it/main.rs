@@ -26,6 +26,8 @@ mod crashed;
 
 mod migration;
 
+mod embedded;
+
 mod seed;
 
 mod startup;

@@ -49,7 +49,7 @@ pub enum Fate {
     Replay,
     /// It is gone for good.
     Discard,
-    /// It stays, and so do all after it: nobody need look at them.
+    /// It stays, and so do all after it: they need not be looked at.
     End,
 }
 

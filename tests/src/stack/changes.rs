@@ -1,6 +1,7 @@
 //! What an operator and fate do to a gateway that runs: another configuration, a process that dies.
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DEADLINE, Stack};
 use crate::Service;
@@ -49,5 +50,18 @@ impl Stack {
         let count = |service: &Service| service.stderr().iter().filter(|line| line.contains(text)).count();
         let busiest = (0..self.dispatchers.len()).max_by_key(|place| count(&self.dispatchers[*place]));
         self.dispatchers.remove(busiest.context("no dispatcher runs")?).kill()
+    }
+
+    /// Kills the first process that takes messages in, as a crash would; requests to it go on to fail.
+    pub fn kill_first(&self) -> Result<()> {
+        let id = self.ingress.first().context("no process")?.id();
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw).context("no process id")?;
+        Ok(kill_process(id, Signal::KILL)?)
+    }
+
+    /// Starts the processes that take messages in again, after a kill.
+    pub async fn replace_killed(&mut self) -> Result<()> {
+        self.ingress.clear();
+        self.start_services().await
     }
 }

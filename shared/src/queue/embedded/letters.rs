@@ -68,7 +68,7 @@ impl Letters {
                     None => break false,
                 }
             };
-            self.change(&chosen, &mut visited)?;
+            self.change(&chosen, began, &mut visited)?;
             if ends {
                 return Ok(visited);
             }
@@ -98,14 +98,20 @@ impl Letters {
     }
 
     /// Changes a chunk in one transaction. A letter that another tool has taken meanwhile is left to it.
-    fn change(&mut self, chosen: &[(i64, Option<Row>)], visited: &mut Visited) -> Result<()> {
+    fn change(
+        &mut self,
+        chosen: &[(i64, Option<Row>)],
+        now: UnixMillis,
+        visited: &mut Visited,
+    ) -> Result<()> {
         if chosen.is_empty() {
             return Ok(());
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut changed = *visited;
         // Not in the future of a gateway that runs, whose clock is its own: it would not deliver.
-        let (_, due_at) = last(&transaction)?;
+        let (_, seen) = last(&transaction)?;
+        let due_at = seen.min(i64::try_from(now.0).unwrap_or(i64::MAX));
         for (seq, row) in chosen {
             match row {
                 Some(row) => {

@@ -4,9 +4,15 @@ mod delivery;
 
 mod faults;
 
+mod letters;
+
 mod recovery;
 
 mod stopping;
+
+mod torn;
+
+mod versions;
 
 use std::{
     fs,

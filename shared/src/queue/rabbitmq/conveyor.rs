@@ -32,6 +32,15 @@ const MAX_IN_FLIGHT: usize = 512;
 /// After this time without an event the queue is looked at: others may have what is waited for.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long the broker has to apply the last acknowledgements.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How long what was kept may take to be in the queue again, unless others have taken it meanwhile.
+const GIVE_BACK: Duration = Duration::from_secs(10);
+
+/// How often the queue is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// What becomes of a message.
 pub(super) enum Step {
     /// It stays.
@@ -40,8 +49,6 @@ pub(super) enum Step {
     Drop,
     /// It is published to an exchange, under its own key, and then taken away.
     Move(ShortString, Message),
-    /// It stays, and nothing after it is looked at.
-    End,
 }
 
 /// How many messages had which end.
@@ -121,9 +128,7 @@ impl<'o> Conveyor<'o> {
                 Event::Delivery(Some(delivery)) => {
                     left -= 1;
                     let delivery = delivery?;
-                    if !self.take(delivery.delivery_tag, step(delivery)).await? {
-                        left = 0;
-                    }
+                    self.take(delivery.delivery_tag, step(delivery)).await?;
                 }
                 Event::Delivery(None) => self.next_window().await?,
                 Event::Quiet => {
@@ -135,21 +140,38 @@ impl<'o> Conveyor<'o> {
             }
             last_event = Instant::now();
         }
+        self.finish(count).await?;
         Ok(self.carried)
     }
 
-    /// Does what was decided about one message. False when it was the last to look at.
-    async fn take(&mut self, tag: u64, step: Step) -> Result<bool, SessionError> {
-        match step {
-            Step::Keep => self.keep().await?,
-            Step::Drop => {
-                self.acknowledge(tag).await?;
-                self.carried.dropped += 1;
-            }
-            Step::Move(exchange, message) => self.publish(tag, exchange, &message).await?,
-            Step::End => return Ok(false),
+    /// Gives back what is kept, and waits until it is there again: another tool that is run at once must find it.
+    async fn finish(&self, count: u32) -> Result<(), SessionError> {
+        let done = self.carried.moved + self.carried.dropped;
+        if done > 0 {
+            // The broker holds some of many acknowledgements back until others are applied, and forgets them with the channel.
+            tokio::time::sleep(SETTLE).await;
         }
-        Ok(true)
+        patiently(self.reading.close(200, "done".into())).await?;
+        let kept = count.saturating_sub(u32::try_from(done).unwrap_or(u32::MAX));
+        let begun = Instant::now();
+        while self.operator.look(&self.queue).await?.is_some_and(|seen| seen.messages < kept)
+            && begun.elapsed() < GIVE_BACK
+        {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Does what was decided about one message.
+    async fn take(&mut self, tag: u64, step: Step) -> Result<(), SessionError> {
+        match step {
+            Step::Keep => self.keep().await,
+            Step::Drop => {
+                self.carried.dropped += 1;
+                self.acknowledge(tag).await
+            }
+            Step::Move(exchange, message) => self.publish(tag, exchange, &message).await,
+        }
     }
 
     /// Counts what is kept; half a window full, no more is asked for, so that the next one can begin.

@@ -42,13 +42,17 @@ pub(super) async fn visit_with(operator: &Operator, visit: Visit<'_>) -> Result<
         );
         return Err(Failure::new(Exit::Unavailable, told));
     };
+    if seen.messages == 0 {
+        return Ok(Visited::default());
+    }
     let mut step = |mut delivery| {
         let letter = wire::letter(grave, &mut delivery);
         match decide(&letter) {
-            Fate::Keep => Step::Keep,
+            // To the end all the same: what is given back goes behind what was given back earlier, so only a whole pass
+            // keeps the order.
+            Fate::Keep | Fate::End => Step::Keep,
             Fate::Discard => Step::Drop,
             Fate::Replay => Step::Move(exchange.clone(), revive(letter.message, began)),
-            Fate::End => Step::End,
         }
     };
     let conveyor = Conveyor::new(operator, &queue, true).await.map_err(failed)?;

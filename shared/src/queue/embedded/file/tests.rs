@@ -119,3 +119,25 @@ fn what_is_no_queue_is_refused_and_left_alone() {
         assert_eq!(fs::read(&file).unwrap(), before);
     }
 }
+
+#[test]
+fn a_tool_shares_the_file_and_neither_makes_nor_migrates_one() {
+    let folder = folder();
+    let file = folder.path().join("gateway.db");
+    let refusal = || open_shared(&file).map(drop).unwrap_err().to_string();
+    assert_eq!(refusal(), "does not exist; start the gateway, which makes it, or correct `queue.url`");
+    assert!(!file.exists());
+    let _held = open(&file).unwrap();
+    let count = "SELECT count(*) FROM messages";
+    open_shared(&file).unwrap().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap();
+    let version =
+        |version| Connection::open(&file).unwrap().pragma_update(None, "user_version", version).unwrap();
+    version(0);
+    assert!(refusal().starts_with("was written by an older gateway (its version is 0); start this one"));
+    version(1000);
+    assert!(refusal().starts_with("was written by a newer gateway"));
+    let text = folder.path().join("notes.txt");
+    fs::write(&text, "not a database, but long enough to look at: ".repeat(100)).unwrap();
+    let refusal = open_shared(&text).map(drop).unwrap_err().to_string();
+    assert!(refusal.starts_with("is not a queue of this gateway"), "{refusal}");
+}
