@@ -7,9 +7,9 @@ use anyhow::{Result, anyhow, bail, ensure};
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
-    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueueDeclareOptions, QueueDeleteOptions,
 };
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, PublisherConfirm,
 };
@@ -171,16 +171,6 @@ impl Queues {
         for confirm in confirms {
             confirmed(confirm.await?)?;
         }
-        Ok(channel.close(200, "done".into()).await?)
-    }
-
-    /// Leads `routing_key` to the queue `to` and not to `from`, as a process with another configuration would.
-    pub async fn rebind(&self, routing_key: &str, from: &str, to: &str) -> Result<()> {
-        let channel = self.connection.create_channel().await?;
-        let (exchange, key) = (ShortString::from(self.prefix.as_str()), ShortString::from(routing_key));
-        let (none, bind) = (FieldTable::default, QueueBindOptions::default());
-        channel.queue_bind(self.full(to).into(), exchange.clone(), key.clone(), bind, none()).await?;
-        channel.queue_unbind(self.full(from).into(), exchange, key, none()).await?;
         Ok(channel.close(200, "done".into()).await?)
     }
 

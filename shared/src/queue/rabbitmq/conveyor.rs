@@ -207,7 +207,7 @@ impl<'o> Conveyor<'o> {
         if self.operator.connection.status().blocked() {
             return Err(SessionError::Blocked);
         }
-        let (key, properties) = (ShortString::from(message.route.as_str()), wire::properties(message));
+        let (key, properties) = (self.operator.topology.key(&message.route), wire::properties(message));
         let options = BasicPublishOptions::default();
         #[expect(clippy::disallowed_methods, reason = "the confirm is awaited before the acknowledgement")]
         let written = self.publishing.basic_publish(exchange, key, options, &message.body, properties);

@@ -212,7 +212,11 @@ impl<'o> Migration<'o> {
         let backends: Vec<_> = config.backends.keys().cloned().collect();
         let routes = Routes::new(&backends);
         let mut decide = |letter: &Letter| {
-            let queue = format!("{}.{}", config.queue.prefix, routes.queue(&letter.message.route));
+            let route = &letter.message.route;
+            let name = routes.queue(route);
+            // The key of an outgoing message is the name of its queue.
+            let name = if name.starts_with("outgoing.") { self.operator.topology.key(route) } else { (*name).into() };
+            let queue = format!("{}.{name}", config.queue.prefix);
             let is_meant = queue == self.source.queue.as_str() && letter.replays() < MAX_REPLAYS;
             if is_meant { Fate::Replay } else { Fate::Keep }
         };

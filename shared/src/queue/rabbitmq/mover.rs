@@ -1,5 +1,5 @@
 //! Empties the queue that a backend had before its `rate` was added or removed: every message in it is published again,
-//! confirmed, and then acknowledged. Decision 0005 says why it is consumed for as long as it exists.
+//! confirmed, and then acknowledged. It is consumed as long as it exists: messages may still be on the ladder with its key.
 
 use std::time::Duration;
 
@@ -35,7 +35,6 @@ const NOT_FOUND: u16 = 404;
 
 /// Empties one queue.
 pub(super) struct Mover {
-    backend: BackendName,
     channel: Channel,
     deliveries: lapin::Consumer,
 }
@@ -61,12 +60,12 @@ impl Mover {
         channel.basic_qos(TOGETHER, BasicQosOptions::default()).await?;
         let (tag, options) = (queue.clone(), BasicConsumeOptions::default());
         let deliveries = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
-        Ok(Some(Self { backend: backend.clone(), channel, deliveries }))
+        Ok(Some(Self { channel, deliveries }))
     }
 
     /// Moves until a stop, or until the queue is deleted.
     async fn run(self, link: &Link, publisher: &Publisher) -> Result<(), SessionError> {
-        let Self { backend, channel, deliveries } = self;
+        let Self { channel, deliveries } = self;
         let mut deliveries = deliveries.ready_chunks(TOGETHER.into());
         let stopping = || link.lifecycle.stopping();
         loop {
@@ -76,8 +75,6 @@ impl Mover {
             };
             let Some(together) = together else { return Ok(()) };
             let together: Vec<Delivery> = together.into_iter().collect::<lapin::Result<_>>()?;
-            // A process with the other configuration binds this queue again when it connects.
-            link.topology.bind_backend(&channel, &backend).await?;
             let moves = together.into_iter().map(|delivery| move_back(link, publisher, &channel, delivery));
             join_all(moves).await.into_iter().collect::<lapin::Result<()>>()?;
             tokio::select! {

@@ -54,6 +54,7 @@ pub(super) struct Publisher {
 
 struct Job {
     exchange: ShortString,
+    key: ShortString,
     message: Message,
     done: oneshot::Sender<Result<(), PublishError>>,
 }
@@ -85,14 +86,15 @@ impl Publisher {
         message: Message,
         destination: Destination,
     ) -> Result<(), PublishError> {
-        let exchange = self.link.topology.destination(destination);
+        let topology = &self.link.topology;
+        let (exchange, key) = (topology.destination(destination), topology.key(&message.route));
         let (done, confirmed) = oneshot::channel();
         let ended = || {
             let stops = self.link.closing.is_cancelled();
             let why = if stops { "the process stops" } else { "the connection was lost before the confirm" };
             PublishError::Unavailable(why.to_owned())
         };
-        self.jobs.send(Job { exchange, message, done }).await.map_err(|_| ended())?;
+        self.jobs.send(Job { exchange, key, message, done }).await.map_err(|_| ended())?;
         confirmed.await.unwrap_or_else(|_| Err(ended()))
     }
 }
@@ -209,8 +211,8 @@ fn note_blocked(link: &Link, connection: &Object, blocked: &mut bool) {
 }
 
 async fn publish(channel: Channel, job: Job) -> Confirmed {
-    let Job { exchange, message, done } = job;
-    let (key, properties) = (ShortString::from(message.route.as_str()), wire::properties(&message));
+    let Job { exchange, key, message, done } = job;
+    let properties = wire::properties(&message);
     let options = BasicPublishOptions::default();
     #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
     let written = channel.basic_publish(exchange, key, options, &message.body, properties).await;

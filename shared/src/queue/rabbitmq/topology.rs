@@ -18,6 +18,18 @@ const DELIVERY_LIMIT: i64 = 20;
 /// The dead letters are read and replayed by people; they are never poison themselves.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
 
+/// What the route of an outgoing message starts with.
+const OUTGOING: &str = "outgoing.";
+
+/// What the queue of a backend with a rate ends with, and its routing key. No backend's name has a dot.
+const SINGLE: &str = ".single";
+
+/// The route of a message with this routing key.
+pub(super) fn route(key: &str) -> &str {
+    let route = key.strip_suffix(SINGLE).filter(|route| route.starts_with(OUTGOING));
+    route.unwrap_or(key)
+}
+
 /// The names of a deployment.
 #[derive(Clone, Debug)]
 pub(super) struct Topology {
@@ -84,9 +96,17 @@ impl Topology {
     fn name(&self, name: &QueueName, consumers: Consumers) -> ShortString {
         let suffix = match consumers {
             Consumers::Many => "",
-            Consumers::Single => ".single",
+            Consumers::Single => SINGLE,
         };
         format!("{}.{name}{suffix}", self.prefix).into()
+    }
+
+    /// The routing key of a message with this route. Either queue of a backend has a key of its own, so that no binding is
+    /// ever taken away (decision 0005).
+    pub(super) fn key(&self, route: &str) -> ShortString {
+        let backend = route.strip_prefix(OUTGOING).and_then(|backend| backend.parse::<BackendName>().ok());
+        let single = backend.is_some_and(|backend| self.is_single(&QueueName::Outgoing(backend)));
+        format!("{route}{}", if single { SINGLE } else { "" }).into()
     }
 
     /// True when one process at a time consumes the queue.
@@ -99,7 +119,7 @@ impl Topology {
         self.backends.get(backend).copied().unwrap_or(Consumers::Many)
     }
 
-    /// The exchange that a message is published to; its routing key is always its own.
+    /// The exchange that a message is published to, always with the key of its route.
     pub(super) fn destination(&self, destination: Destination) -> ShortString {
         match destination {
             Destination::Back => self.exchange(),
@@ -134,10 +154,6 @@ impl Topology {
         for (name, keys) in self.work_queues() {
             let (queue, options) = (self.queue(&name), QueueDeclareOptions::durable());
             channel.queue_declare(queue.clone(), options, self.work_arguments(&name)).await?;
-            if let QueueName::Outgoing(backend) = name {
-                self.bind_backend(channel, &backend).await?;
-                continue;
-            }
             for key in keys {
                 self.bind(channel, queue.clone(), key.into()).await?;
             }
@@ -160,22 +176,10 @@ impl Topology {
         let reports = (QueueName::Reports, vec!["report.#".to_owned()]);
         let outgoing = self.backends.keys().map(|backend| {
             let name = QueueName::Outgoing(backend.clone());
-            let key = name.to_string();
+            let key = self.key(&name.to_string()).to_string();
             (name, vec![key])
         });
         [incoming, reports].into_iter().chain(outgoing).collect()
-    }
-
-    /// Leads a backend's messages to the queue that is used, and not to the other one (decision 0005).
-    pub(super) async fn bind_backend(&self, channel: &Channel, backend: &BackendName) -> lapin::Result<()> {
-        let name = QueueName::Outgoing(backend.clone());
-        let key = ShortString::from(name.to_string());
-        self.bind(channel, self.queue(&name), key.clone()).await?;
-        let (other, exchange) = (self.other_queue(&name), self.exchange());
-        // No error when there is no such queue.
-        channel.queue_unbind(other, exchange, key.clone(), FieldTable::default()).await?;
-        // Again, because a process with the other configuration may do the same at the same time, the other way round.
-        self.bind(channel, self.queue(&name), key).await
     }
 
     async fn bind(&self, channel: &Channel, queue: ShortString, key: ShortString) -> lapin::Result<()> {
@@ -303,6 +307,15 @@ mod tests {
         assert_eq!(topology.queue(&outgoing("slow")).as_str(), "sms.outgoing.slow.single");
         assert_eq!(topology.other_queue(&outgoing("kannel")).as_str(), "sms.outgoing.kannel.single");
         assert_eq!(topology.other_queue(&outgoing("slow")).as_str(), "sms.outgoing.slow");
+        assert_eq!(topology.key("outgoing.kannel").as_str(), "outgoing.kannel");
+        assert_eq!(topology.key("outgoing.slow").as_str(), "outgoing.slow.single");
+        for key in ["incoming.slow", "outgoing.gone", "outgoing.", "report.single", "x"] {
+            assert_eq!((topology.key(key).as_str(), route(key)), (key, key));
+        }
+        assert_eq!(
+            (route("outgoing.slow.single"), route("outgoing.slow")),
+            ("outgoing.slow", "outgoing.slow")
+        );
         assert_eq!(topology.destination(Destination::Dead).as_str(), "sms.dead");
         let rung =
             |millis| topology.destination(Destination::Retry(Duration::from_millis(millis))).to_string();

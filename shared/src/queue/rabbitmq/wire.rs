@@ -7,10 +7,13 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 
-use super::super::{
-    Headers, Message,
-    dead_letters::{Grave, Letter},
-    header,
+use super::{
+    super::{
+        Headers, Message,
+        dead_letters::{Grave, Letter},
+        header,
+    },
+    topology,
 };
 use crate::clock::UnixMillis;
 
@@ -42,7 +45,7 @@ pub(super) fn message(delivery: &mut Delivery) -> Message {
     Message {
         id: text(properties.message_id()),
         kind: text(properties.kind()),
-        route: delivery.routing_key.as_str().to_owned(),
+        route: topology::route(delivery.routing_key.as_str()).to_owned(),
         published_at: UnixMillis(properties.timestamp().unwrap_or_default().saturating_mul(1000)),
         headers: properties.headers().as_ref().map(headers).unwrap_or_default(),
         body: Bytes::from(std::mem::take(&mut delivery.data)),
