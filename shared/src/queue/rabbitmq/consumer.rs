@@ -157,7 +157,7 @@ async fn session(
 
 async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, SessionError> {
     let connection = Connection::connect(link.url(), Link::properties(ROLE)).await?;
-    link.topology.declare(&connection.create_channel().await?).await?;
+    link.topology.declare(&connection).await?;
     let mut session =
         Session { connection, consumers: Vec::new(), movers: Vec::new(), events: SelectAll::new() };
     for (index, subscription) in subscriptions.iter().enumerate() {

@@ -201,7 +201,7 @@ impl<'o> Conveyor<'o> {
         message: &Message,
     ) -> Result<(), SessionError> {
         if !self.declared {
-            patiently(self.operator.topology.declare(&self.operator.channel().await?)).await?;
+            patiently(self.operator.topology.declare(&self.operator.connection)).await?;
             self.declared = true;
         }
         if self.operator.connection.status().blocked() {

@@ -13,14 +13,16 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use deadpool_lapin::Object;
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
-    options::QueueDeclareOptions,
-    types::{FieldTable, LongString, ShortString},
+    types::{LongString, ShortString},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use super::{mismatch::Mismatch, topology::Topology};
+use super::{
+    mismatch::Mismatch,
+    topology::{self, Topology},
+};
 use crate::{
     config,
     lifecycle::{Exit, Failure, Lifecycle},
@@ -217,15 +219,8 @@ impl Link {
     /// How many messages are ready in the queue; nothing when it cannot be asked.
     pub(super) async fn depth(&self, queue: ShortString) -> Option<u32> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        // A refused question closes its channel, so each has its own.
-        let ask = async {
-            let channel = connection.create_channel().await?;
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            let depth = channel.queue_declare(queue, options, FieldTable::default()).await?.message_count();
-            channel.close(200, "asked".into()).await?;
-            lapin::Result::Ok(depth)
-        };
-        tokio::time::timeout(OPEN_TIMEOUT, ask).await.ok()?.ok()
+        let looked = tokio::time::timeout(OPEN_TIMEOUT, topology::look(&connection, queue)).await;
+        Some(looked.ok()?.ok()??.messages)
     }
 
     /// Ends all roles once they have nothing left to do.

@@ -119,11 +119,8 @@ impl<'o> Migration<'o> {
 
     /// Declares the topology as far as it can be. True when this queue is as it is wanted.
     async fn declare(&self) -> Result<bool, Failure> {
-        let declaring = async {
-            let channel = self.operator.channel().await?;
-            patiently(self.operator.topology.declare(&channel)).await
-        };
-        let Err(error) = declaring.await else { return Ok(true) };
+        let declaring = self.operator.topology.declare(&self.operator.connection);
+        let Err(error) = patiently(declaring).await else { return Ok(true) };
         let SessionError::Lapin(refusal) = &error else { return Err(self.operator.failure(&error)) };
         match refused(refusal).and_then(|(_, told)| Mismatch::read(told)) {
             Some(Mismatch::Queue(name)) if name == self.source.queue.as_str() => Ok(false),
@@ -215,7 +212,11 @@ impl<'o> Migration<'o> {
             let route = &letter.message.route;
             let name = routes.queue(route);
             // The key of an outgoing message is the name of its queue.
-            let name = if name.starts_with("outgoing.") { self.operator.topology.key(route) } else { (*name).into() };
+            let name = if name.starts_with("outgoing.") {
+                self.operator.topology.key(route)
+            } else {
+                (*name).into()
+            };
             let queue = format!("{}.{name}", config.queue.prefix);
             let is_meant = queue == self.source.queue.as_str() && letter.replays() < MAX_REPLAYS;
             if is_meant { Fate::Replay } else { Fate::Keep }

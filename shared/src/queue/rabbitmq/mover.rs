@@ -8,15 +8,16 @@ use futures_util::{
     future::{join_all, try_join_all},
 };
 use lapin::{
-    Channel, Connection, ErrorKind,
+    Channel, Connection,
     message::Delivery,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
 
 use super::{
     link::{Link, SessionError},
     publisher::{MOVE_PAUSE, Publisher},
+    topology::look,
     wire,
 };
 use crate::{
@@ -29,9 +30,6 @@ const TOGETHER: u16 = 100;
 
 /// How long it rests after those. Two processes with different configurations may give a message back and forth.
 const REST: Duration = Duration::from_millis(200);
-
-/// AMQP's reply code for a queue that does not exist.
-const NOT_FOUND: u16 = 404;
 
 /// Empties one queue.
 pub(super) struct Mover {
@@ -47,15 +45,10 @@ impl Mover {
         backend: &BackendName,
     ) -> lapin::Result<Option<Self>> {
         let queue = link.topology.other_queue(&QueueName::Outgoing(backend.clone()));
-        // Of its own, because the answer that there is no such queue closes it.
+        let Some(seen) = look(connection, queue.clone()).await? else { return Ok(None) };
         let channel = connection.create_channel().await?;
-        let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let left = match channel.queue_declare(queue.clone(), look, FieldTable::default()).await {
-            Err(error) if is_not_found(&error) => return Ok(None),
-            looked => looked?.message_count(),
-        };
-        if left > 0 {
-            tracing::info!(%backend, %queue, left, "not used with this configuration: what is left in it is moved");
+        if seen.messages > 0 {
+            tracing::info!(%backend, %queue, left = seen.messages, "not used with this configuration: what is left in it is moved");
         }
         channel.basic_qos(TOGETHER, BasicQosOptions::default()).await?;
         let (tag, options) = (queue.clone(), BasicConsumeOptions::default());
@@ -106,8 +99,4 @@ async fn move_back(
         tokio::time::sleep(MOVE_PAUSE).await;
     }
     channel.basic_ack(tag, BasicAckOptions::default()).await
-}
-
-fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(refusal) if refusal.get_id() == NOT_FOUND)
 }

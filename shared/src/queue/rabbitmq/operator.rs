@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use lapin::{
-    Channel, Connection,
-    options::{ConfirmSelectOptions, QueueDeclareOptions},
-    types::{FieldTable, ShortString},
-};
+use lapin::{Channel, Connection, options::ConfirmSelectOptions, types::ShortString};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    link::{self, Link, SessionError, refused, with_heartbeat},
-    topology::Topology,
+    link::{self, Link, SessionError, with_heartbeat},
+    topology::{self, Seen, Topology},
 };
 use crate::{config::Config, lifecycle::Failure};
 
@@ -21,23 +17,11 @@ const ROLE: &str = "operator";
 /// How long any step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// AMQP's reply code for a queue that does not exist.
-const NOT_FOUND: u16 = 404;
-
 /// A connection, and the names of the deployment.
 pub(super) struct Operator {
     pub(super) connection: Connection,
     pub(super) address: String,
     pub(super) topology: Topology,
-}
-
-/// A queue as it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    /// How many messages are ready.
-    pub(super) messages: u32,
-    /// How many consumers are attached.
-    pub(super) consumers: u32,
 }
 
 impl Operator {
@@ -63,20 +47,7 @@ impl Operator {
 
     /// Looks at a queue; nothing when there is none.
     pub(super) async fn look(&self, queue: &ShortString) -> Result<Option<Seen>, SessionError> {
-        // A refused declaration closes its channel, so each look has its own.
-        let channel = self.channel().await?;
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let found = patiently(channel.queue_declare(queue.clone(), options, FieldTable::default())).await;
-        match found {
-            Ok(queue) => {
-                patiently(channel.close(200, "seen".into())).await?;
-                Ok(Some(Seen { messages: queue.message_count(), consumers: queue.consumer_count() }))
-            }
-            Err(SessionError::Lapin(error)) if refused(&error).is_some_and(|(code, _)| code == NOT_FOUND) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        patiently(topology::look(&self.connection, queue.clone())).await
     }
 
     /// What to tell when a session has ended too early.

@@ -140,8 +140,8 @@ async fn open(link: &Link, pool: &Pool) -> Result<(Object, Channel), SessionErro
         | PoolError::NoRuntimeSpecified
         | PoolError::PostCreateHook(_) => SessionError::Lost,
     })?;
+    link.topology.declare(&connection).await?;
     let channel = connection.create_channel().await?;
-    link.topology.declare(&channel).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok((connection, channel))
 }

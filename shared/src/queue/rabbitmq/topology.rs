@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use lapin::{
-    Channel, ExchangeKind,
+    Channel, Connection, ExchangeKind,
     options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 
-use super::super::{Destination, QueueName};
+use super::{
+    super::{Destination, QueueName},
+    link::refused,
+};
 use crate::{config::Config, message::BackendName};
 
 /// How often a message may come back unsettled before the broker takes it for poison. Never -1 (RabbitMQ 3.10
@@ -17,6 +20,9 @@ const DELIVERY_LIMIT: i64 = 20;
 
 /// The dead letters are read and replayed by people; they are never poison themselves.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
+
+/// AMQP's reply code for a queue that does not exist.
+const NOT_FOUND: u16 = 404;
 
 /// What the route of an outgoing message starts with.
 const OUTGOING: &str = "outgoing.";
@@ -62,6 +68,15 @@ pub(super) struct Source {
     pub(super) queue: ShortString,
     pub(super) exchange: ShortString,
     pub(super) keys: Vec<String>,
+}
+
+/// A queue as it is on the broker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// How many messages are ready.
+    pub(super) messages: u32,
+    /// How many consumers are attached.
+    pub(super) consumers: u32,
 }
 
 impl Topology {
@@ -143,7 +158,8 @@ impl Topology {
     }
 
     /// Declares everything. The order matters: what others refer to comes first.
-    pub(super) async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
+    pub(super) async fn declare(&self, connection: &Connection) -> lapin::Result<()> {
+        let channel = &connection.create_channel().await?;
         for name in [QueueName::Unrouted, QueueName::Dead] {
             self.declare_waiting(channel, &self.queue(&name)).await?;
         }
@@ -154,6 +170,7 @@ impl Topology {
         for (name, keys) in self.work_queues() {
             let (queue, options) = (self.queue(&name), QueueDeclareOptions::durable());
             channel.queue_declare(queue.clone(), options, self.work_arguments(&name)).await?;
+            self.lead_plain_key(connection, channel, &name).await?;
             for key in keys {
                 self.bind(channel, queue.clone(), key.into()).await?;
             }
@@ -162,6 +179,26 @@ impl Topology {
             self.declare_pair(channel, &self.rung(*delay).into(), self.rung_arguments(*delay)).await?;
         }
         Ok(())
+    }
+
+    /// Others who publish know the key `outgoing.<backend>` only. It leads to the queue of that name, or, as long as there is
+    /// none, to the one with a single consumer.
+    async fn lead_plain_key(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+        name: &QueueName,
+    ) -> lapin::Result<()> {
+        let QueueName::Outgoing(_) = name else { return Ok(()) };
+        let (key, other) = (ShortString::from(name.to_string()), self.other_queue(name));
+        if !self.is_single(name) {
+            // No error when there is no such queue.
+            return channel.queue_unbind(other, self.exchange(), key, FieldTable::default()).await;
+        }
+        match look(connection, other).await? {
+            Some(_) => Ok(()),
+            None => self.bind(channel, self.queue(name), key).await,
+        }
     }
 
     /// A fanout exchange and a queue whose messages wait for an operator.
@@ -216,6 +253,21 @@ impl Topology {
         channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments).await?;
         let (key, options) = (ShortString::default(), QueueBindOptions::default());
         channel.queue_bind(name.clone(), name.clone(), key, options, FieldTable::default()).await
+    }
+}
+
+/// Looks at a queue; nothing when there is none.
+pub(super) async fn look(connection: &Connection, queue: ShortString) -> lapin::Result<Option<Seen>> {
+    // That there is none closes the channel, so each look has its own.
+    let channel = connection.create_channel().await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    match channel.queue_declare(queue, passive, FieldTable::default()).await {
+        Ok(queue) => {
+            channel.close(200, "seen".into()).await?;
+            Ok(Some(Seen { messages: queue.message_count(), consumers: queue.consumer_count() }))
+        }
+        Err(error) if refused(&error).is_some_and(|(code, _)| code == NOT_FOUND) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
