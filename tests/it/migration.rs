@@ -131,3 +131,40 @@ async fn a_migration_that_was_killed_anywhere_is_finished_by_the_next() -> Resul
     ensure!(bodies.len() == 2000, "{} of 2000, {} with copies", bodies.len(), taken.len());
     site.stack.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues_with_exchanges_of_their_own_are_migrated_in_the_order_of_their_declaration() -> Result<()> {
+    let mut site = Site::stopped(CONFIG).await?;
+    for (queue, exchange, key) in [
+        ("unrouted", site.full("unrouted"), ""),
+        ("outgoing.b", site.prefix.clone(), "outgoing.b"),
+        ("retry.200ms", site.full("retry.200ms"), ""),
+    ] {
+        site.declare_otherwise(queue, &exchange, key).await?;
+    }
+    let queues = site.stack.queues()?;
+    for _ in 0..5 {
+        queues.publish("nowhere", BasicProperties::default(), b"{}").await?;
+    }
+    let told = site.migrate("outgoing.b", 69).await?;
+    ensure!(told.contains(&format!("run: dispatcher queues migrate {}\n", site.full("unrouted"))), "{told}");
+    let told = site.migrate("unrouted", 0).await?;
+    ensure!(told.contains("messages brought back: 5"), "{told}");
+    queues.publish("nowhere", BasicProperties::default(), b"{}").await?;
+    queues.wait_depth("unrouted", 6, DEADLINE).await?;
+    // The rung that differs as well is not in the way of the queue before it.
+    for queue in ["outgoing.b", "retry.200ms"] {
+        let told = site.migrate(queue, 0).await?;
+        ensure!(told.starts_with("migrated ") && told.contains("brought back: 0"), "{told}");
+    }
+    site.stack.start_again(|config| config).await?;
+    site.stack.accept("/backends/b/", "1", "echo a").await?;
+    site.stack.expect_sent("b", "1", &["a"]).await?;
+    let told = site.migrate("outgoing.b", 69).await?;
+    ensure!(told.contains("consumers are attached to") && told.contains("stop every dispatcher"), "{told}");
+    let told = site.migrate("elsewhere", 69).await?;
+    ensure!(told.contains("is no queue of this configuration; write its whole name"), "{told}");
+    let discarded = site.stack.tool(&["dead-letters", "discard", "--unrouted", "--all"]).await?;
+    ensure!(discarded.stdout == "discarded 6 unrouted messages\n", "{discarded:?}");
+    site.stack.finish().await
+}

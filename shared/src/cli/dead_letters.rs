@@ -13,7 +13,10 @@ use crate::{
     clock::UnixMillis,
     config::Config,
     lifecycle::{Exit, Failure},
-    queue::dead_letters::{self, Fate, Filter, Grave, Letter, MAX_REPLAYS, Selection},
+    queue::{
+        dead_letters::{self, Fate, Filter, Grave, Letter, MAX_REPLAYS, Selection},
+        header,
+    },
 };
 
 /// The last second whose year has four digits.
@@ -222,7 +225,10 @@ fn object(letter: &Letter) -> String {
     .to_string()
 }
 
-/// All of a letter. Its history stands alone, out of the headers.
+/// The headers that `show` prints elsewhere than among the headers.
+const SHOWN: [&str; 5] = [header::CLASS, header::REASON, header::ATTEMPTS, header::REPLAYS, header::HISTORY];
+
+/// All of a letter.
 fn whole(letter: &Letter) -> String {
     let message = &letter.message;
     let mut text = String::new();
@@ -237,7 +243,7 @@ fn whole(letter: &Letter) -> String {
     field("published", &time(message.published_at));
     field("type", &message.kind);
     text.push_str("headers\n");
-    for (name, value) in message.headers.iter().filter(|(name, _)| *name != "history") {
+    for (name, value) in message.headers.iter().filter(|(name, _)| !SHOWN.contains(&name.as_str())) {
         writeln!(text, "  {:<13} {}", one_line(name), one_line(value)).ok();
     }
     text.push_str("history\n");
