@@ -19,6 +19,7 @@ use std::{
 use self::arguments::{Command, Service, Tool};
 use crate::{
     config::{Config, Environment, Origin, Problem, Problems},
+    http,
     lifecycle::{Exit, Failure, Lifecycle},
     telemetry,
 };
@@ -127,6 +128,7 @@ where
     telemetry::start_logs(&config.logging);
     telemetry::metrics();
     install_tls_provider();
+    http::raise_open_files();
     let unavailable =
         |error: std::io::Error| Failure::new(Exit::Unavailable, format!("cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(unavailable)?;

@@ -20,6 +20,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -29,7 +30,7 @@ use tokio::{
 use crate::lifecycle::Lifecycle;
 
 /// The most connections open at once; the next waits in the listener's backlog. Far more than providers hold, and few
-/// enough that one peer cannot take all memory.
+/// enough that one peer cannot take all memory. Fewer where the process may not open so many files.
 const MAX_CONNECTIONS: u32 = 4096;
 
 /// How long a connection without a request in hand may go on when a stop is asked for: a head on its way still arrives.
@@ -44,7 +45,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Serves `router` until a stop is asked for and every request in hand is answered. A connection on which no whole head
 /// comes within `head_timeout`, the first or the next, is closed.
 pub async fn serve(listener: TcpListener, router: Router, head_timeout: Duration, lifecycle: &Lifecycle) {
-    let open = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let most = max_connections();
+    let open = Arc::new(Semaphore::new(most as usize));
     loop {
         let next = async { (Arc::clone(&open).acquire_owned().await, accept(&listener).await) };
         let (permit, (stream, peer)) = tokio::select! {
@@ -59,7 +61,23 @@ pub async fn serve(listener: TcpListener, router: Router, head_timeout: Duration
     }
     drop(listener);
     // All permits are back when all connections have ended.
-    drop(open.acquire_many(MAX_CONNECTIONS).await);
+    drop(open.acquire_many(most).await);
+}
+
+/// There are two listeners, and the calls to providers, the broker and the queue file need descriptors too.
+fn max_connections() -> u32 {
+    let files = getrlimit(Resource::Nofile).current;
+    files.map_or(MAX_CONNECTIONS, |files| {
+        u32::try_from(files / 3).map_or(MAX_CONNECTIONS, |most| most.min(MAX_CONNECTIONS))
+    })
+}
+
+/// Lets the process open as many files as it may. The usual 1024 are a default for programs of another kind.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, files = limit.current, "the limit of open files stays as it is");
+    }
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {

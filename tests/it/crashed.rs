@@ -10,8 +10,7 @@ use integration_tests::{
 };
 use lapin::{Connection, ConnectionProperties, options::BasicGetOptions};
 use shared::{
-    clock::UnixMillis,
-    envelope,
+    clock, envelope,
     message::{MessageId, OutgoingMessage},
 };
 
@@ -19,7 +18,7 @@ use shared::{
 pub(crate) fn outgoing(backend: &str, text: &str) -> Result<Vec<u8>> {
     let message = OutgoingMessage {
         id: MessageId::new(),
-        accepted_at: UnixMillis(1_790_000_000_000),
+        accepted_at: clock::now(),
         backend: backend.parse()?,
         identities: vec!["1".into()],
         text: text.to_owned(),

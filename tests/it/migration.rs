@@ -59,9 +59,9 @@ impl Site {
 }
 
 fn incoming(number: usize) -> Vec<u8> {
-    let id = uuid::Uuid::new_v4();
+    let (id, now) = (uuid::Uuid::new_v4(), shared::clock::now().0);
     format!(
-        "{{\"type\":\"incoming.v1\",\"id\":\"{id}\",\"accepted_at\":1790000000000,\"backend\":\"b\",\
+        "{{\"type\":\"incoming.v1\",\"id\":\"{id}\",\"accepted_at\":{now},\"backend\":\"b\",\
          \"identity\":\"{number}\",\"text\":\"echo {number}\"}}"
     )
     .into_bytes()

@@ -338,6 +338,30 @@ async fn many_at_once_all_arrive_once(kind: Kind) -> Result<()> {
     bench.close().await
 }
 
+/// A stop settles much at once, and the connection is closed right after.
+async fn what_was_settled_last_is_not_given_out_again(kind: Kind) -> Result<()> {
+    const COUNT: usize = 3000;
+    let bench = Bench::open(kind).await?;
+    let mut incoming = bench.consume_whole(QueueName::Incoming, 4000, "incoming.a").await?;
+    let publish = |number: usize| bench.queue.publish(message(&number.to_string(), "incoming.a"));
+    futures_util::future::try_join_all((0..COUNT).map(publish)).await?;
+    let mut held = Vec::new();
+    while held.len() < COUNT {
+        held.push(next(&mut incoming).await?);
+    }
+    // Not in the order of delivery, in which one acknowledgement would stand for many.
+    for delivery in held.into_iter().rev() {
+        bench.settle(delivery, Disposition::Done).await;
+    }
+    let bench = bench.reopen().await?;
+    let mut incoming = bench.consume(QueueName::Incoming, 10)?;
+    bench.publish("last", "incoming.a").await?;
+    let delivery = next(&mut incoming).await?;
+    ensure!(delivery.message.id == "last", "{} was settled and came again", delivery.message.id);
+    bench.settle(delivery, Disposition::Done).await;
+    bench.close().await
+}
+
 macro_rules! on_both_queues {
     ($($name:ident),* $(,)?) => {
         mod rabbitmq {
@@ -365,4 +389,5 @@ on_both_queues!(
     a_retry_survives_a_restart,
     a_stop_ends_the_deliveries_and_settling_still_works,
     many_at_once_all_arrive_once,
+    what_was_settled_last_is_not_given_out_again,
 );

@@ -132,3 +132,13 @@ async fn a_connection_takes_requests_one_after_the_other_and_at_once() {
     lifecycle.stop();
     finished(&lifecycle).await;
 }
+
+#[test]
+fn the_process_may_open_as_many_files_as_it_is_allowed_to() {
+    let limit = getrlimit(Resource::Nofile);
+    let few = limit.maximum.map_or(4096, |most| most.min(4096));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(few), ..limit }).unwrap();
+    assert_eq!(u64::from(max_connections()), few / 3);
+    raise_open_files();
+    assert_eq!(getrlimit(Resource::Nofile).current, limit.maximum);
+}

@@ -3,6 +3,8 @@
 //! lapin's own recovery is off. A supervisor per role owns connection, channels, topology and consumers as one unit
 //! ([`link`]): after any failure all of it is dropped and built anew.
 
+mod acks;
+
 mod consumer;
 
 mod conveyor;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use uuid::Uuid;
 
 use super::{
+    acks::{Ack, Outstanding, SETTLE},
     link::{Link, Pauses, SessionError},
     mover::{self, Mover},
     publisher::{MOVE_PAUSE, Publisher},
@@ -28,6 +29,9 @@ const ROLE: &str = "consumers";
 
 /// How often the connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// The most deliveries that are acknowledged together.
+const MAX_TOGETHER: usize = 256;
 
 struct Subscription {
     queue: QueueName,
@@ -64,8 +68,8 @@ pub(super) fn start(
     all
 }
 
-/// The tag of a delivery on the channel of the `queue`th subscription.
-struct Ack {
+/// That the delivery with this tag, on the channel of the `queue`th subscription, is settled.
+struct Settled {
     queue: usize,
     tag: u64,
 }
@@ -73,7 +77,7 @@ struct Ack {
 /// What a [`Receipt`] of one session and queue settles through. When the session is lost its tags mean nothing.
 struct SessionQueue {
     queue: usize,
-    acks: mpsc::UnboundedSender<Ack>,
+    acks: mpsc::UnboundedSender<Settled>,
     publisher: Publisher,
 }
 
@@ -83,7 +87,7 @@ impl Settle for SessionQueue {
     }
 
     fn done(&self, tag: u64) {
-        if self.acks.send(Ack { queue: self.queue, tag }).is_err() {
+        if self.acks.send(Settled { queue: self.queue, tag }).is_err() {
             tracing::debug!(tag, "settled after its session was lost: the broker delivers it again");
         }
     }
@@ -131,6 +135,7 @@ struct Consumer {
     number: u32,
     /// While it is on probation: whether the one delivery that is out was delivered before.
     probation: Option<bool>,
+    outstanding: Outstanding,
 }
 
 async fn session(
@@ -170,6 +175,7 @@ async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, Se
             prefetch: subscription.prefetch,
             number: 0,
             probation: Some(false),
+            outstanding: Outstanding::default(),
         };
         session.events.push(consumer.attach(index, 1).await?);
         session.consumers.push(consumer);
@@ -203,8 +209,17 @@ impl Consumer {
     }
 
     /// The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
-    fn acknowledge(&self, tag: u64) -> lapin::Result<()> {
-        self.channel.basic_ack(tag, BasicAckOptions::default()).now_or_never().unwrap_or(Ok(()))
+    fn acknowledge(&mut self, tags: &[u64]) -> lapin::Result<()> {
+        for Ack { tag, multiple } in self.outstanding.settle(tags) {
+            self.channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never().unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes no more. The answer is not waited for.
+    fn cancel(&self) -> lapin::Result<()> {
+        let cancelled = self.channel.basic_cancel(self.tag(), BasicCancelOptions { nowait: true });
+        cancelled.now_or_never().unwrap_or(Ok(()))
     }
 
     fn tag(&self) -> ShortString {
@@ -214,18 +229,41 @@ impl Consumer {
     /// After a (re)connect one message is out at a time, until one is settled that was not delivered before: a message that
     /// kills the process then dies alone, and the crashes do not count against its neighbours. A prefetch holds for new
     /// consumers only, so the first one is replaced.
-    async fn settle(&mut self, Ack { queue, tag }: Ack) -> lapin::Result<Option<BoxStream<'static, Event>>> {
+    async fn settle(
+        &mut self,
+        index: usize,
+        tags: &[u64],
+    ) -> lapin::Result<Option<BoxStream<'static, Event>>> {
         let passed = self.probation == Some(false);
         if passed {
             self.probation = None;
         }
         if !passed || self.prefetch == 1 {
-            return self.acknowledge(tag).map(|()| None);
+            return self.acknowledge(tags).map(|()| None);
         }
         // First, so that nothing else is delivered here: where one process at a time consumes, another one begins at once.
         self.channel.basic_cancel(self.tag(), BasicCancelOptions::default()).await?;
-        self.acknowledge(tag)?;
-        self.attach(queue, self.prefetch).await.map(Some)
+        self.acknowledge(tags)?;
+        self.attach(index, self.prefetch).await.map(Some)
+    }
+}
+
+impl Session {
+    /// Acknowledges what is settled, together what is of one queue.
+    async fn settle(&mut self, settled: &mut Vec<Settled>, stopping: bool) -> Result<(), SessionError> {
+        settled.sort_unstable_by_key(|settled| settled.queue);
+        for same in settled.chunk_by(|one, other| one.queue == other.queue) {
+            let (queue, tags): (_, Vec<u64>) =
+                (same[0].queue, same.iter().map(|settled| settled.tag).collect());
+            let consumer = &mut self.consumers[queue];
+            if stopping {
+                consumer.acknowledge(&tags)?;
+            } else {
+                self.events.extend(consumer.settle(queue, &tags).await?);
+            }
+        }
+        settled.clear();
+        Ok(())
     }
 }
 
@@ -236,23 +274,21 @@ async fn consume(
     subscriptions: &mut Vec<Subscription>,
     session: &mut Session,
 ) -> Result<(), SessionError> {
-    let (sender, mut acks) = mpsc::unbounded_channel();
+    let (sender, mut receipts) = mpsc::unbounded_channel();
     let settle = |queue| SessionQueue { queue, acks: sender.clone(), publisher: publisher.clone() };
     let mut handles: Vec<Arc<dyn Settle>> =
         (0..subscriptions.len()).map(|queue| Arc::new(settle(queue)) as _).collect();
     drop(sender);
-    let mut look = tokio::time::interval(LOOK);
+    let (mut look, mut settled) = (tokio::time::interval(LOOK), Vec::new());
     loop {
         tokio::select! {
-            ack = acks.recv() => {
-                // The last receipt is settled, and no more are handed out.
-                let Some(ack) = ack else { return Ok(()) };
-                let consumer = &mut session.consumers[ack.queue];
-                if handles.is_empty() {
-                    consumer.acknowledge(ack.tag)?;
-                } else {
-                    session.events.extend(consumer.settle(ack).await?);
+            count = receipts.recv_many(&mut settled, MAX_TOGETHER) => {
+                if count == 0 {
+                    // The last receipt is settled, and no more are handed out.
+                    tokio::time::sleep(SETTLE).await;
+                    return Ok(());
                 }
+                session.settle(&mut settled, handles.is_empty()).await?;
             },
             Some(event) = session.events.next(), if !handles.is_empty() => {
                 let (index, number, delivery) = event;
@@ -268,6 +304,7 @@ async fn consume(
             () = link.lifecycle.stopping(), if !handles.is_empty() => {
                 subscriptions.clear();
                 handles.clear();
+                session.consumers.iter().try_for_each(Consumer::cancel)?;
             }
             _ = look.tick() => if !session.connection.status().connected() {
                 return Err(SessionError::Lost);
@@ -282,6 +319,7 @@ fn hand_over(
     session: &Arc<dyn Settle>,
     mut delivery: lapin::message::Delivery,
 ) {
+    consumer.outstanding.deliver(delivery.delivery_tag);
     if consumer.probation.is_some() {
         consumer.probation = Some(delivery.redelivered);
     }

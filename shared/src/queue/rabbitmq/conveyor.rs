@@ -16,6 +16,7 @@ use lapin::{
 };
 
 use super::{
+    acks::SETTLE,
     link::SessionError,
     operator::{Operator, PATIENCE, patiently},
     wire,
@@ -31,9 +32,6 @@ const MAX_IN_FLIGHT: usize = 512;
 
 /// After this time without an event the queue is looked at: others may have what is waited for.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// How long the broker has to apply the last acknowledgements.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// How long what was kept may take to be in the queue again, unless others have taken it meanwhile.
 const GIVE_BACK: Duration = Duration::from_secs(10);
@@ -148,7 +146,6 @@ impl<'o> Conveyor<'o> {
     async fn finish(&self, count: u32) -> Result<(), SessionError> {
         let done = self.carried.moved + self.carried.dropped;
         if done > 0 {
-            // The broker holds some of many acknowledgements back until others are applied, and forgets them with the channel.
             tokio::time::sleep(SETTLE).await;
         }
         patiently(self.reading.close(200, "done".into())).await?;
