@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::queue::dead_letters::{Filter, Grave, Selection};
+use crate::queue::dead_letters::{DeadQueue, Filter, Selection};
 
 /// Takes phone messages from HTTP gateways, routes them through apps, and sends the replies.
 #[derive(Parser)]
@@ -110,8 +110,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn grave(&self) -> Grave {
-        if self.unrouted { Grave::Unrouted } else { Grave::Dead }
+    pub(super) fn dead_queue(&self) -> DeadQueue {
+        if self.unrouted { DeadQueue::Unrouted } else { DeadQueue::Dead }
     }
 }
 
@@ -132,8 +132,8 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    pub(super) fn grave(&self) -> Grave {
-        self.place.grave()
+    pub(super) fn dead_queue(&self) -> DeadQueue {
+        self.place.dead_queue()
     }
 
     pub(super) fn selection(self, limit: Option<usize>) -> Selection {

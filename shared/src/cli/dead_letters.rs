@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     lifecycle::{Exit, Failure},
     queue::{
-        dead_letters::{self, Fate, Filter, Grave, Letter, MAX_REPLAYS, Selection},
+        dead_letters::{self, Action, DeadQueue, Filter, Letter, MAX_REPLAYS, Selection},
         header,
     },
 };
@@ -30,7 +30,7 @@ pub(super) async fn run(program: &str, config: &Config, command: DeadLetters) ->
     let mut out = Out(Some(io::BufWriter::new(io::stdout())));
     match command {
         DeadLetters::List { chosen, limit, json } => list(config, chosen, limit, json, &mut out).await?,
-        DeadLetters::Show { id, place } => show(program, config, place.grave(), id, &mut out).await?,
+        DeadLetters::Show { id, place } => show(program, config, place.dead_queue(), id, &mut out).await?,
         DeadLetters::Replay { chosen, limit } => replay(program, config, chosen, limit, &mut out).await?,
         DeadLetters::Discard { chosen, limit, all: _ } => {
             discard(program, config, chosen, limit, &mut out).await?;
@@ -64,7 +64,7 @@ async fn list(
     json: bool,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let (grave, Selection { filter, .. }) = (chosen.grave(), chosen.selection(None));
+    let (dead_queue, Selection { filter, .. }) = (chosen.dead_queue(), chosen.selection(None));
     let (mut rows, mut found) = (Vec::new(), 0_usize);
     let mut look = |letter: &Letter| {
         if filter.selects(letter) {
@@ -75,9 +75,9 @@ async fn list(
                 rows.push(row(letter));
             }
         }
-        Fate::Keep
+        Action::Keep
     };
-    dead_letters::visit(config, grave, &mut look).await?;
+    dead_letters::visit(config, dead_queue, &mut look).await?;
     for line in table(&rows) {
         out.line(&line);
     }
@@ -85,7 +85,7 @@ async fn list(
         return Ok(());
     }
     if found == 0 {
-        out.line(&letters(grave, 0));
+        out.line(&letters(dead_queue, 0));
     } else if found > limit {
         out.line(&format!("and {} more; see --limit", found - limit));
     }
@@ -95,7 +95,7 @@ async fn list(
 async fn show(
     program: &str,
     config: &Config,
-    grave: Grave,
+    dead_queue: DeadQueue,
     id: String,
     out: &mut Out,
 ) -> Result<(), Failure> {
@@ -106,11 +106,11 @@ async fn show(
             found = true;
             out.line(&whole(letter));
         }
-        Fate::Keep
+        Action::Keep
     };
-    dead_letters::visit(config, grave, &mut look).await?;
+    dead_letters::visit(config, dead_queue, &mut look).await?;
     out.flush();
-    if found { Ok(()) } else { Err(missing(program, grave, &[id])) }
+    if found { Ok(()) } else { Err(missing(program, dead_queue, &[id])) }
 }
 
 async fn replay(
@@ -120,13 +120,13 @@ async fn replay(
     limit: Option<usize>,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let (grave, selection) = (chosen.grave(), chosen.selection(limit));
-    let done = dead_letters::replay(config, grave, selection).await?;
-    out.line(&format!("replayed {}", letters(grave, done.replayed)));
-    if done.tired > 0 {
+    let (dead_queue, selection) = (chosen.dead_queue(), chosen.selection(limit));
+    let done = dead_letters::replay(config, dead_queue, selection).await?;
+    out.line(&format!("replayed {}", letters(dead_queue, done.replayed)));
+    if done.too_often > 0 {
         let told = format!(
             "{} stay: replayed {MAX_REPLAYS} times already; what is tried again all the same is named with --id",
-            done.tired
+            done.too_often
         );
         out.line(&told);
     }
@@ -136,7 +136,7 @@ async fn replay(
         out.line(&told);
     }
     out.flush();
-    if done.missing.is_empty() { Ok(()) } else { Err(missing(program, grave, &done.missing)) }
+    if done.missing.is_empty() { Ok(()) } else { Err(missing(program, dead_queue, &done.missing)) }
 }
 
 async fn discard(
@@ -146,16 +146,16 @@ async fn discard(
     limit: Option<usize>,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let (grave, selection) = (chosen.grave(), chosen.selection(limit));
-    let done = dead_letters::discard(config, grave, selection).await?;
-    out.line(&format!("discarded {}", letters(grave, done.discarded)));
+    let (dead_queue, selection) = (chosen.dead_queue(), chosen.selection(limit));
+    let done = dead_letters::discard(config, dead_queue, selection).await?;
+    out.line(&format!("discarded {}", letters(dead_queue, done.discarded)));
     out.flush();
-    if done.missing.is_empty() { Ok(()) } else { Err(missing(program, grave, &done.missing)) }
+    if done.missing.is_empty() { Ok(()) } else { Err(missing(program, dead_queue, &done.missing)) }
 }
 
-fn missing(program: &str, grave: Grave, ids: &[String]) -> Failure {
-    let option = if grave == Grave::Unrouted { " --unrouted" } else { "" };
-    let what = letters(grave, 1);
+fn missing(program: &str, dead_queue: DeadQueue, ids: &[String]) -> Failure {
+    let option = if dead_queue == DeadQueue::Unrouted { " --unrouted" } else { "" };
+    let what = letters(dead_queue, 1);
     let told = format!(
         "there is no {} with the id {}; `{program} dead-letters list{option}` prints those that there are",
         what.trim_start_matches("1 "),
@@ -165,10 +165,10 @@ fn missing(program: &str, grave: Grave, ids: &[String]) -> Failure {
 }
 
 /// `3 dead letters`.
-fn letters(grave: Grave, count: usize) -> String {
-    let what = match grave {
-        Grave::Dead => "dead letter",
-        Grave::Unrouted => "unrouted message",
+fn letters(dead_queue: DeadQueue, count: usize) -> String {
+    let what = match dead_queue {
+        DeadQueue::Dead => "dead letter",
+        DeadQueue::Unrouted => "unrouted message",
     };
     match count {
         0 => format!("no {what}s"),
@@ -284,7 +284,7 @@ mod tests {
             published_at: UnixMillis(1_789_999_999_000),
             headers: headers.into_iter().chain([("history", history)]).map(own).collect::<Headers>(),
         };
-        Letter::new(Grave::Dead, message, None)
+        Letter::new(DeadQueue::Dead, message, None)
     }
 
     #[test]
@@ -327,9 +327,9 @@ mod tests {
 
     #[test]
     fn counts_are_told_in_words() {
-        let told = [0, 1, 2].map(|count| format!("replayed {}", letters(Grave::Dead, count)));
+        let told = [0, 1, 2].map(|count| format!("replayed {}", letters(DeadQueue::Dead, count)));
         assert_eq!(told, ["replayed no dead letters", "replayed 1 dead letter", "replayed 2 dead letters"]);
-        let failure = missing("gateway", Grave::Unrouted, &["1".to_owned()]);
+        let failure = missing("gateway", DeadQueue::Unrouted, &["1".to_owned()]);
         assert_eq!(
             failure.message,
             "there is no unrouted message with the id 1; `gateway dead-letters list --unrouted` prints those that there are"

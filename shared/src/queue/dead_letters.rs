@@ -20,16 +20,16 @@ use crate::{
     message::BackendName,
 };
 
-/// Where letters lie.
+/// The two queues that nobody works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grave {
+pub enum DeadQueue {
     /// What could not be processed.
     Dead,
     /// What no queue was bound for.
     Unrouted,
 }
 
-impl Grave {
+impl DeadQueue {
     /// The queue.
     #[must_use]
     pub fn queue(self) -> QueueName {
@@ -42,7 +42,7 @@ impl Grave {
 
 /// What shall become of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Action {
     /// It stays.
     Keep,
     /// It goes back to the queue that its route leads to.
@@ -54,12 +54,12 @@ pub enum Fate {
 }
 
 /// Decides about one letter after the other, oldest first.
-pub type Decide<'a> = dyn FnMut(&Letter) -> Fate + Send + 'a;
+pub type Decide<'a> = dyn FnMut(&Letter) -> Action + Send + 'a;
 
 /// What an implementation has to do.
 pub(super) struct Visit<'a> {
     /// Which letters.
-    pub(super) grave: Grave,
+    pub(super) dead_queue: DeadQueue,
     /// When it began, which is when the letters count as replayed.
     pub(super) began: UnixMillis,
     /// What shall become of each.
@@ -81,7 +81,7 @@ pub struct Replayed {
     /// How many are in their queues again.
     pub replayed: usize,
     /// How many stay because they were replayed [`MAX_REPLAYS`] times already.
-    pub tired: usize,
+    pub too_often: usize,
     /// How many stay because no queue is bound for their routes.
     pub unrouted: usize,
     /// The ids that were named and not found.
@@ -98,13 +98,17 @@ pub struct Discarded {
 }
 
 /// Looks at every letter that is there when this begins. One that is replayed and comes back meanwhile is not among them.
-pub async fn visit(config: &Config, grave: Grave, decide: &mut Decide<'_>) -> Result<Visited, Failure> {
+pub async fn visit(
+    config: &Config,
+    dead_queue: DeadQueue,
+    decide: &mut Decide<'_>,
+) -> Result<Visited, Failure> {
     // All that is replayed in one run has the same time in its header.
     let began = clock::now();
     let mut decide = |letter: &Letter| {
-        if letter.replayed_at() == Some(began) { Fate::Keep } else { decide(letter) }
+        if letter.replayed_at() == Some(began) { Action::Keep } else { decide(letter) }
     };
-    let visit = Visit { grave, began, decide: &mut decide };
+    let visit = Visit { dead_queue, began, decide: &mut decide };
     match &config.queue.url {
         QueueUrl::Amqp(url) => rabbitmq::visit(url, config, visit).await,
         QueueUrl::Embedded(file) => embedded::visit(file, &routes(config), visit),
@@ -112,16 +116,24 @@ pub async fn visit(config: &Config, grave: Grave, decide: &mut Decide<'_>) -> Re
 }
 
 /// Puts the selected letters back into their queues.
-pub async fn replay(config: &Config, grave: Grave, selection: Selection) -> Result<Replayed, Failure> {
+pub async fn replay(
+    config: &Config,
+    dead_queue: DeadQueue,
+    selection: Selection,
+) -> Result<Replayed, Failure> {
     let mut replay = Replay::new(selection, routes(config));
-    let visited = visit(config, grave, &mut |letter| replay.decide(letter)).await?;
+    let visited = visit(config, dead_queue, &mut |letter| replay.decide(letter)).await?;
     Ok(replay.done(visited))
 }
 
 /// Takes the selected letters away for good.
-pub async fn discard(config: &Config, grave: Grave, selection: Selection) -> Result<Discarded, Failure> {
+pub async fn discard(
+    config: &Config,
+    dead_queue: DeadQueue,
+    selection: Selection,
+) -> Result<Discarded, Failure> {
     let mut discard = Discard::new(selection);
-    let visited = visit(config, grave, &mut |letter| discard.decide(letter)).await?;
+    let visited = visit(config, dead_queue, &mut |letter| discard.decide(letter)).await?;
     Ok(discard.done(visited))
 }
 

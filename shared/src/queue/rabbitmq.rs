@@ -7,7 +7,7 @@ mod acks;
 
 mod consumer;
 
-mod conveyor;
+mod shovel;
 
 mod letters;
 

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Grave;
+use super::DeadQueue;
 use crate::{
     clock::UnixMillis,
     queue::{Message, header},
@@ -15,7 +15,7 @@ pub struct Letter {
     pub message: Message,
     /// Since when, as far as that is known.
     pub since: UnixMillis,
-    grave: Grave,
+    dead_queue: DeadQueue,
 }
 
 /// One line of a history.
@@ -30,31 +30,31 @@ pub struct Attempt {
 }
 
 impl Letter {
-    /// A letter that lies in `grave` `since` then; where the queue does not know, its own headers may.
+    /// A letter that lies in `dead_queue` since then; where the queue does not know, its own headers may.
     #[must_use]
-    pub fn new(grave: Grave, message: Message, since: Option<UnixMillis>) -> Self {
+    pub fn new(dead_queue: DeadQueue, message: Message, since: Option<UnixMillis>) -> Self {
         let last = || history(&message).last().map(|attempt| attempt.at);
         let since = since.or_else(last).unwrap_or(message.published_at);
-        Self { message, since, grave }
+        Self { message, since, dead_queue }
     }
 
     /// The class of what went wrong.
     #[must_use]
     pub fn class(&self) -> &str {
-        match (self.grave, self.header(header::CLASS)) {
-            (Grave::Unrouted, _) => "unrouted",
-            (Grave::Dead, Some(class)) => class,
-            (Grave::Dead, None) => "other",
+        match (self.dead_queue, self.header(header::CLASS)) {
+            (DeadQueue::Unrouted, _) => "unrouted",
+            (DeadQueue::Dead, Some(class)) => class,
+            (DeadQueue::Dead, None) => "other",
         }
     }
 
     /// What went wrong, for people.
     #[must_use]
     pub fn reason(&self) -> String {
-        match (self.grave, self.header(header::REASON)) {
-            (Grave::Unrouted, _) => format!("no queue is bound for {}", self.message.route),
-            (Grave::Dead, Some(reason)) => reason.to_owned(),
-            (Grave::Dead, None) => "none is given: another program has put it here".to_owned(),
+        match (self.dead_queue, self.header(header::REASON)) {
+            (DeadQueue::Unrouted, _) => format!("no queue is bound for {}", self.message.route),
+            (DeadQueue::Dead, Some(reason)) => reason.to_owned(),
+            (DeadQueue::Dead, None) => "none is given: another program has put it here".to_owned(),
         }
     }
 
@@ -123,7 +123,7 @@ pub(super) mod tests {
             published_at: UnixMillis(5),
             headers: headers.iter().map(own).collect(),
         };
-        Letter::new(Grave::Dead, message, None)
+        Letter::new(DeadQueue::Dead, message, None)
     }
 
     const HISTORY: &str =
@@ -137,7 +137,7 @@ pub(super) mod tests {
         assert_eq!((letter.class(), letter.reason().as_str()), ("rejected", "status 400"));
         assert_eq!((letter.backend(), letter.replays(), letter.since), ("a", 2, UnixMillis(9)));
         assert_eq!(letter.history().len(), 2);
-        assert_eq!(Letter::new(Grave::Dead, letter.message, Some(UnixMillis(11))).since, UnixMillis(11));
+        assert_eq!(Letter::new(DeadQueue::Dead, letter.message, Some(UnixMillis(11))).since, UnixMillis(11));
     }
 
     #[test]
@@ -145,7 +145,7 @@ pub(super) mod tests {
         let bare = letter("", "", &[("history", "{"), ("replays", "many"), ("replayed-at", "once")]);
         assert_eq!((bare.class(), bare.backend(), bare.since), ("other", "", UnixMillis(5)));
         assert_eq!((bare.replays(), bare.replayed_at(), bare.history()), (0, None, vec![]));
-        let unrouted = Letter::new(Grave::Unrouted, letter("1", "outgoing.gone", &[]).message, None);
+        let unrouted = Letter::new(DeadQueue::Unrouted, letter("1", "outgoing.gone", &[]).message, None);
         assert_eq!(
             (unrouted.class(), unrouted.reason().as_str()),
             ("unrouted", "no queue is bound for outgoing.gone")

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Discarded, Fate, Letter, Replayed, Visited};
+use super::{Action, Discarded, Letter, Replayed, Visited};
 use crate::queue::routes::Routes;
 
 /// How often a letter is replayed without being named: what dies again and again is for a person to judge.
@@ -52,20 +52,20 @@ impl Selecting {
         Self { missing: filter.ids.clone(), filter, left: limit.unwrap_or(usize::MAX) }
     }
 
-    /// The fate of a letter that `chosen` decides about when it is meant.
-    fn decide(&mut self, letter: &Letter, chosen: impl FnOnce(&Filter) -> Fate) -> Fate {
+    /// The action for a letter that `chosen` decides about when it is meant.
+    fn decide(&mut self, letter: &Letter, chosen: impl FnOnce(&Filter) -> Action) -> Action {
         if self.left == 0 {
-            return Fate::End;
+            return Action::End;
         }
         if !self.filter.selects(letter) {
-            return Fate::Keep;
+            return Action::Keep;
         }
         self.missing.remove(&letter.message.id);
-        let fate = chosen(&self.filter);
-        if fate != Fate::Keep {
+        let action = chosen(&self.filter);
+        if action != Action::Keep {
             self.left -= 1;
         }
-        fate
+        action
     }
 
     fn missing(self) -> Vec<String> {
@@ -89,18 +89,18 @@ impl Replay {
         Self { selecting: Selecting::new(selection), routes, report: Replayed::default() }
     }
 
-    pub(super) fn decide(&mut self, letter: &Letter) -> Fate {
+    pub(super) fn decide(&mut self, letter: &Letter) -> Action {
         let Self { selecting, routes, report } = self;
         selecting.decide(letter, |filter| {
             if !routes.leads(&letter.message.route) {
                 report.unrouted += 1;
-                return Fate::Keep;
+                return Action::Keep;
             }
             if letter.replays() >= MAX_REPLAYS && !filter.ids.contains(&letter.message.id) {
-                report.tired += 1;
-                return Fate::Keep;
+                report.too_often += 1;
+                return Action::Keep;
             }
-            Fate::Replay
+            Action::Replay
         })
     }
 
@@ -117,8 +117,8 @@ impl Discard {
         Self(Selecting::new(selection))
     }
 
-    pub(super) fn decide(&mut self, letter: &Letter) -> Fate {
-        self.0.decide(letter, |_| Fate::Discard)
+    pub(super) fn decide(&mut self, letter: &Letter) -> Action {
+        self.0.decide(letter, |_| Action::Discard)
     }
 
     pub(super) fn done(self, visited: Visited) -> Discarded {
@@ -134,10 +134,10 @@ mod tests {
         ids.iter().map(ToString::to_string).collect()
     }
 
-    fn replay(selection: Selection, letters: &[Letter]) -> (Vec<Fate>, Replayed) {
+    fn replay(selection: Selection, letters: &[Letter]) -> (Vec<Action>, Replayed) {
         let mut replay = Replay::new(selection, Routes::new(&["a".parse().unwrap(), "b".parse().unwrap()]));
-        let fates = letters.iter().map(|letter| replay.decide(letter)).collect();
-        (fates, replay.done(Visited::default()))
+        let actions = letters.iter().map(|letter| replay.decide(letter)).collect();
+        (actions, replay.done(Visited::default()))
     }
 
     #[test]
@@ -156,8 +156,8 @@ mod tests {
     fn a_limit_ends_the_visit_and_counts_only_what_is_done() {
         let letters =
             ["outgoing.gone", "outgoing.a", "incoming.b", "outgoing.a"].map(|route| letter("1", route, &[]));
-        let (fates, report) = replay(Selection { limit: Some(2), ..Selection::default() }, &letters);
-        assert_eq!(fates, [Fate::Keep, Fate::Replay, Fate::Replay, Fate::End]);
+        let (actions, report) = replay(Selection { limit: Some(2), ..Selection::default() }, &letters);
+        assert_eq!(actions, [Action::Keep, Action::Replay, Action::Replay, Action::End]);
         assert_eq!(report.unrouted, 1);
     }
 
@@ -165,11 +165,11 @@ mod tests {
     fn what_was_replayed_often_must_be_named() {
         let letters =
             [letter("1", "outgoing.a", &[("replays", "5")]), letter("2", "outgoing.a", &[("replays", "4")])];
-        let (fates, report) = replay(Selection::default(), &letters);
-        assert_eq!((fates, report.tired), (vec![Fate::Keep, Fate::Replay], 1));
+        let (actions, report) = replay(Selection::default(), &letters);
+        assert_eq!((actions, report.too_often), (vec![Action::Keep, Action::Replay], 1));
         let filter = Filter { ids: ids(&["1"]), ..Filter::default() };
-        let (fates, report) = replay(Selection { filter, limit: None }, &letters);
-        assert_eq!((fates, report.tired), (vec![Fate::Replay, Fate::Keep], 0));
+        let (actions, report) = replay(Selection { filter, limit: None }, &letters);
+        assert_eq!((actions, report.too_often), (vec![Action::Replay, Action::Keep], 0));
     }
 
     #[test]
@@ -179,8 +179,8 @@ mod tests {
         let letters = [letter("1", "outgoing.a", &[]), letter("2", "outgoing.a", &[])];
         assert_eq!(replay(selection.clone(), &letters).1.missing, ["8", "9"]);
         let mut discard = Discard::new(selection);
-        let fates: Vec<Fate> = letters.iter().map(|letter| discard.decide(letter)).collect();
-        assert_eq!(fates, [Fate::Discard, Fate::Keep]);
+        let actions: Vec<Action> = letters.iter().map(|letter| discard.decide(letter)).collect();
+        assert_eq!(actions, [Action::Discard, Action::Keep]);
         assert_eq!(discard.done(Visited::default()).missing, ["8", "9"]);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     clock::UnixMillis,
     lifecycle::{Exit, Failure},
     queue::{
-        dead_letters::{Fate, Grave, Letter, Visit, Visited, revive},
+        dead_letters::{Action, DeadQueue, Letter, Visit, Visited, revive},
         routes::Routes,
     },
 };
@@ -29,7 +29,8 @@ pub(in crate::queue) fn visit(file: &Path, routes: &Routes, visit: Visit<'_>) ->
         Failure::new(Exit::Unavailable, format!("the queue file {} {problem}", file.display()))
     };
     let connection = file::open_shared(file).map_err(failed)?;
-    let mut letters = Letters { connection, queue: visit.grave.queue().to_string(), grave: visit.grave };
+    let mut letters =
+        Letters { connection, queue: visit.dead_queue.queue().to_string(), dead_queue: visit.dead_queue };
     letters.visit(routes, visit).map_err(|error| failed(error.into()))
 }
 
@@ -40,7 +41,7 @@ type Place = (i64, i64);
 struct Letters {
     connection: Connection,
     queue: String,
-    grave: Grave,
+    dead_queue: DeadQueue,
 }
 
 impl Letters {
@@ -53,18 +54,18 @@ impl Letters {
             let chunk = self.read(after, newest)?;
             let Some((last, _)) = chunk.last() else { return Ok(visited) };
             after = *last;
-            let mut fates = chunk.into_iter().map(|(place, letter)| (decide(&letter), place, letter));
+            let mut actions = chunk.into_iter().map(|(place, letter)| (decide(&letter), place, letter));
             let mut chosen = Vec::new();
             let ends = loop {
-                match fates.next() {
-                    Some((Fate::Keep, ..)) => {}
-                    Some((Fate::End, ..)) => break true,
-                    Some((Fate::Replay, (_, seq), letter)) => {
+                match actions.next() {
+                    Some((Action::Keep, ..)) => {}
+                    Some((Action::End, ..)) => break true,
+                    Some((Action::Replay, (_, seq), letter)) => {
                         let message = revive(letter.message, began);
                         let queue = routes.queue(&message.route);
                         chosen.push((seq, Some(Row::new(message, queue))));
                     }
-                    Some((Fate::Discard, (_, seq), _)) => chosen.push((seq, None)),
+                    Some((Action::Discard, (_, seq), _)) => chosen.push((seq, None)),
                     None => break false,
                 }
             };
@@ -92,7 +93,7 @@ impl Letters {
         let rows = statement.query_map(params, |row| {
             let place: Place = (row.get(0)?, row.get(1)?);
             let since = u64::try_from(place.0).ok().map(UnixMillis);
-            Ok((place, Letter::new(self.grave, message(row, 2)?, since)))
+            Ok((place, Letter::new(self.dead_queue, message(row, 2)?, since)))
         })?;
         rows.collect()
     }

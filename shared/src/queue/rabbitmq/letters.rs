@@ -3,8 +3,8 @@
 use secrecy::SecretString;
 
 use super::{
-    conveyor::{Conveyor, Step},
     operator::Operator,
+    shovel::{Shovel, Step},
     wire,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     lifecycle::{Exit, Failure},
     queue::{
         Destination,
-        dead_letters::{Fate, Visit, Visited, revive},
+        dead_letters::{Action, Visit, Visited, revive},
     },
 };
 
@@ -30,10 +30,10 @@ pub(in crate::queue) async fn visit(
 
 /// Goes through the letters with a connection that is there.
 pub(super) async fn visit_with(operator: &Operator, visit: Visit<'_>) -> Result<Visited, Failure> {
-    let Visit { grave, began, decide } = visit;
+    let Visit { dead_queue, began, decide } = visit;
     let failed = |error| operator.failure(&error);
     let (queue, exchange) =
-        (operator.topology.queue(&grave.queue()), operator.topology.destination(Destination::Back));
+        (operator.topology.queue(&dead_queue.queue()), operator.topology.destination(Destination::Back));
     let Some(seen) = operator.look(&queue).await.map_err(failed)? else {
         let told = format!(
             "there is no queue {} on the broker at {}; start a dispatcher, which makes it, or correct queue.prefix",
@@ -46,16 +46,16 @@ pub(super) async fn visit_with(operator: &Operator, visit: Visit<'_>) -> Result<
         return Ok(Visited::default());
     }
     let mut step = |mut delivery| {
-        let letter = wire::letter(grave, &mut delivery);
+        let letter = wire::letter(dead_queue, &mut delivery);
         match decide(&letter) {
             // To the end all the same: what is given back goes behind what was given back earlier, so only a whole pass
             // keeps the order.
-            Fate::Keep | Fate::End => Step::Keep,
-            Fate::Discard => Step::Drop,
-            Fate::Replay => Step::Move(exchange.clone(), revive(letter.message, began)),
+            Action::Keep | Action::End => Step::Keep,
+            Action::Discard => Step::Drop,
+            Action::Replay => Step::Move(exchange.clone(), revive(letter.message, began)),
         }
     };
-    let conveyor = Conveyor::new(operator, &queue, true).await.map_err(failed)?;
-    let carried = conveyor.run(seen.messages, &mut step).await.map_err(failed)?;
+    let shovel = Shovel::new(operator, &queue, true).await.map_err(failed)?;
+    let carried = shovel.run(seen.messages, &mut step).await.map_err(failed)?;
     Ok(Visited { replayed: carried.moved, discarded: carried.dropped })
 }

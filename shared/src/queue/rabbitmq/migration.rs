@@ -13,11 +13,11 @@ use lapin::{
 };
 
 use super::{
-    conveyor::{Conveyor, Step},
     letters::visit_with,
     link::{SessionError, refused},
     mismatch::Mismatch,
     operator::{Operator, patiently},
+    shovel::{Shovel, Step},
     topology::Source,
     wire,
 };
@@ -27,7 +27,7 @@ use crate::{
     lifecycle::{Exit, Failure},
     queue::{
         Message, QueueName,
-        dead_letters::{Fate, Grave, Letter, MAX_REPLAYS, Visit},
+        dead_letters::{Action, DeadQueue, Letter, MAX_REPLAYS, Visit},
         routes::Routes,
     },
 };
@@ -196,8 +196,8 @@ impl<'o> Migration<'o> {
             if messages == 0 {
                 return Ok(moved);
             }
-            let conveyor = Conveyor::new(self.operator, from, false).await?;
-            moved += conveyor.run(messages, &mut step).await?.moved;
+            let shovel = Shovel::new(self.operator, from, false).await?;
+            moved += shovel.run(messages, &mut step).await?.moved;
         }
     }
 
@@ -219,9 +219,9 @@ impl<'o> Migration<'o> {
             };
             let queue = format!("{}.{name}", config.queue.prefix);
             let is_meant = queue == self.source.queue.as_str() && letter.replays() < MAX_REPLAYS;
-            if is_meant { Fate::Replay } else { Fate::Keep }
+            if is_meant { Action::Replay } else { Action::Keep }
         };
-        let visit = Visit { grave: Grave::Unrouted, began: clock::now(), decide: &mut decide };
+        let visit = Visit { dead_queue: DeadQueue::Unrouted, began: clock::now(), decide: &mut decide };
         Ok(visit_with(self.operator, visit).await?.replayed)
     }
 
@@ -232,7 +232,7 @@ impl<'o> Migration<'o> {
 
 /// What the broker itself says of a dead letter would be lost with its headers, so it becomes ours.
 fn message(delivery: &mut Delivery, is_dead: bool) -> Message {
-    if is_dead { wire::letter(Grave::Dead, delivery).message } else { wire::message(delivery) }
+    if is_dead { wire::letter(DeadQueue::Dead, delivery).message } else { wire::message(delivery) }
 }
 
 async fn unbind(

@@ -10,7 +10,7 @@ use lapin::{
 use super::{
     super::{
         Headers, Message,
-        dead_letters::{Grave, Letter},
+        dead_letters::{DeadQueue, Letter},
         header,
     },
     topology,
@@ -62,14 +62,14 @@ fn headers(table: &FieldTable) -> Headers {
 }
 
 /// The letter of `delivery`. Where the broker has put it there by itself, `x-death` says why.
-pub(super) fn letter(grave: Grave, delivery: &mut Delivery) -> Letter {
+pub(super) fn letter(dead_queue: DeadQueue, delivery: &mut Delivery) -> Letter {
     let death = delivery.properties.headers().as_ref().and_then(death);
     let mut message = message(delivery);
-    if grave == Grave::Unrouted || message.headers.contains_key(header::CLASS) {
-        return Letter::new(grave, message, None);
+    if dead_queue == DeadQueue::Unrouted || message.headers.contains_key(header::CLASS) {
+        return Letter::new(dead_queue, message, None);
     }
     let Some(Death { queue, reason, at }) = death else {
-        return Letter::new(grave, message, None);
+        return Letter::new(dead_queue, message, None);
     };
     let (class, reason) = if reason == DELIVERY_LIMIT {
         (
@@ -81,7 +81,7 @@ pub(super) fn letter(grave: Grave, delivery: &mut Delivery) -> Letter {
     };
     message.headers.insert(header::CLASS.to_owned(), class.to_owned());
     message.headers.insert(header::REASON.to_owned(), reason);
-    Letter::new(grave, message, at)
+    Letter::new(dead_queue, message, at)
 }
 
 /// The broker's word for a message that came back too often.
@@ -167,7 +167,7 @@ mod tests {
         }
         let mut delivery = Delivery::mock(1, "sms.dead".into(), "incoming.b".into(), false, b"{}".to_vec());
         delivery.properties = BasicProperties::default().with_headers(table);
-        letter(Grave::Dead, &mut delivery)
+        letter(DeadQueue::Dead, &mut delivery)
     }
 
     #[test]

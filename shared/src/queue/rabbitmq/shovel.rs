@@ -24,7 +24,7 @@ use super::{
 use crate::queue::Message;
 
 /// The most messages that are read ahead. A consumer with this many kept gets no more, so another follows it in time; up to
-/// 32 consumers are given their messages back in order, which is a grave of more than 100,000.
+/// 32 consumers are given their messages back in order, which is a queue of more than 100,000.
 const WINDOW: u16 = 8192;
 
 /// The most unconfirmed publishes.
@@ -59,7 +59,7 @@ pub(super) struct Carried {
 type Confirmed = (u64, lapin::Result<Confirmation>);
 
 /// A pass through one queue.
-pub(super) struct Conveyor<'o> {
+pub(super) struct Shovel<'o> {
     operator: &'o Operator,
     queue: ShortString,
     reading: Channel,
@@ -85,7 +85,7 @@ enum Event {
     Quiet,
 }
 
-impl<'o> Conveyor<'o> {
+impl<'o> Shovel<'o> {
     /// A pass through `queue`. With `declare`, the topology is declared before anything is moved.
     pub(super) async fn new(
         operator: &'o Operator,
