@@ -121,6 +121,11 @@ impl SendError {
         }
     }
 
+    /// The class that was written as `name`; one that is not known was surely not sent by this version.
+    pub(crate) fn class_named(name: &str) -> &'static str {
+        ["rejected", "unavailable", "unknown"].into_iter().find(|class| *class == name).unwrap_or("not_sent")
+    }
+
     /// The reason for whoever looks at the dead letter, with what the provider said.
     #[must_use]
     pub fn told(&self) -> String {

@@ -5,10 +5,14 @@
 //! so that each probe is another message's.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
+use shared::clock::{self, UnixMillis};
 use tokio::time::Instant;
 
 /// The first pause; each that follows is twice as long.
@@ -24,18 +28,40 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10 * 60);
 /// what the provider refuses.
 const SUSPICIOUS: u32 = 3;
 
+/// A delivery that has failed this often while nobody else waited makes room, after half a minute: others may be behind it
+/// in the queue, and it may be this one alone that is refused.
+const ALONE: u32 = 5;
+
 /// Lets calls to one provider through, or keeps them waiting.
 pub struct Gate {
     state: Mutex<State>,
     /// The line of those who wait; its holder is the next probe. Fair: first come, first served.
     line: tokio::sync::Mutex<()>,
+    /// How many stand in it.
+    waiting: AtomicUsize,
+}
+
+/// A place in the line, left when it is dropped.
+struct Place<'g>(&'g AtomicUsize);
+
+impl<'g> Place<'g> {
+    fn take(waiting: &'g AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
 struct State {
     closed: Option<Closed>,
-    /// How often the gate opened again.
-    openings: u64,
+    /// When a probe last opened the gate.
+    opened_at: Option<UnixMillis>,
 }
 
 struct Closed {
@@ -55,25 +81,54 @@ pub(crate) struct Pass<'g> {
     probe: Option<tokio::sync::MutexGuard<'g, ()>>,
 }
 
-/// How one message fared at the gate, to tell a provider that refuses everybody from one that refuses this message.
-#[derive(Default)]
+/// How one message fared at the gates of all processes, to tell a provider that refuses everybody from one that refuses
+/// this message. It travels with the message, as text.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
+    /// How often it was refused as a probe after another got through.
     refused: u32,
-    /// The count of openings at the last refusal.
-    openings: Option<u64>,
+    /// When it was last refused.
+    last: Option<UnixMillis>,
+    /// How often it was refused in this delivery while nobody else waited.
+    alone: u32,
 }
 
 impl Record {
+    /// Reads what [`Record::written`] wrote.
+    pub(crate) fn read(text: Option<&String>) -> Self {
+        let read = text.and_then(|text| serde_json::from_str::<(u32, UnixMillis)>(text).ok());
+        read.map_or_else(Self::default, |(refused, last)| Self { refused, last: Some(last), alone: 0 })
+    }
+
+    /// As text, if there is anything to tell.
+    pub(crate) fn written(&self) -> Option<String> {
+        self.last.map(|last| serde_json::json!([self.refused, last]).to_string())
+    }
+
     /// True when others get through and this message does not.
     pub(crate) fn is_suspicious(&self) -> bool {
         self.refused >= SUSPICIOUS
+    }
+
+    /// True when others shall be tried before this one is again.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.alone >= ALONE
+    }
+
+    fn refuse(&mut self, now: UnixMillis, opened_at: Option<UnixMillis>, others_wait: bool) {
+        self.alone = if others_wait { 0 } else { self.alone + 1 };
+        // Times of day, because it may have been another process that was refused before.
+        if self.last.is_none_or(|last| opened_at >= Some(last)) {
+            self.refused += 1;
+        }
+        self.last = Some(now);
     }
 }
 
 impl Default for Gate {
     /// An open gate.
     fn default() -> Self {
-        Self { state: Mutex::default(), line: tokio::sync::Mutex::new(()) }
+        Self { state: Mutex::default(), line: tokio::sync::Mutex::new(()), waiting: AtomicUsize::new(0) }
     }
 }
 
@@ -102,6 +157,7 @@ impl Gate {
         if !self.is_closed() {
             return Pass { gate: self, probe: None };
         }
+        let _place = Place::take(&self.waiting);
         let turn = self.line.lock().await;
         loop {
             let until = self.state().closed.as_ref().map(|closed| closed.until);
@@ -117,7 +173,7 @@ impl Gate {
     fn open(&self) -> Option<Duration> {
         let mut state = self.state();
         let closed = state.closed.take()?;
-        state.openings += 1;
+        state.opened_at = Some(clock::now());
         Some(closed.since.elapsed())
     }
 
@@ -161,10 +217,8 @@ impl Pass<'_> {
     ) -> Option<Duration> {
         let probe = self.probe.is_some();
         if probe {
-            let openings = self.gate.state().openings;
-            if record.openings.replace(openings) != Some(openings) {
-                record.refused += 1;
-            }
+            let others_wait = self.gate.waiting.load(Ordering::Relaxed) > 0;
+            record.refuse(clock::now(), self.gate.state().opened_at, others_wait);
         }
         self.gate.close(probe, reason, retry_after)
     }

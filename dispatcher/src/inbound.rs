@@ -11,10 +11,9 @@ use shared::{
     telemetry::{Chain, Privacy},
     trace,
 };
-use tokio::time::Instant;
 
 use crate::{
-    lanes::Work,
+    lanes::{Hold, Work},
     router::{Outcome, Routed, Router},
 };
 
@@ -45,7 +44,7 @@ impl Inbound {
         }
     }
 
-    async fn handle(&self, queued: &Message, message: IncomingMessage) -> Disposition {
+    async fn handle(&self, queued: &Message, message: IncomingMessage, hold: Hold<'_>) -> Disposition {
         let id = message.id;
         let routed = match self.router.route(message).await {
             Ok(routed) => routed,
@@ -61,7 +60,7 @@ impl Inbound {
         let Routed { outcome, replies } = routed;
         let count = replies.len();
         for reply in replies {
-            if !self.publish(queued, &reply).await {
+            if !self.publish(queued, &reply, hold).await {
                 return Disposition::Leave;
             }
         }
@@ -76,8 +75,8 @@ impl Inbound {
     }
 
     /// Publishes until the queue has it, and tells whether it has. The incoming message stays unsettled meanwhile, so
-    /// nothing can be lost; when the process stops and the queue is away, it is left to the next one.
-    async fn publish(&self, queued: &Message, reply: &OutgoingMessage) -> bool {
+    /// nothing can be lost; when the process stops and the queue is away, or the delivery is lost, it is left to the next one.
+    async fn publish(&self, queued: &Message, reply: &OutgoingMessage, hold: Hold<'_>) -> bool {
         let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
         let headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
         let message = Message::new(&Route::Outgoing(reply.backend.clone()), reply, headers);
@@ -104,6 +103,8 @@ impl Inbound {
         tokio::select! {
             () = publishing => true,
             () = given_up => false,
+            // Whoever gets the message makes the same replies.
+            () = hold.lost() => false,
         }
     }
 }
@@ -120,9 +121,9 @@ impl Work for Inbound {
         &'a self,
         queued: &'a Message,
         message: IncomingMessage,
-        _give_back: Instant,
+        hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition> {
-        self.handle(queued, message).boxed()
+        self.handle(queued, message, hold).boxed()
     }
 }
 

@@ -42,13 +42,44 @@ pub(crate) trait Work: Send + Sync + 'static {
         false
     }
 
-    /// Does the work, and says what becomes of the message. What only waits gives it back at `give_back`.
+    /// Does the work, and says what becomes of the message. What only waits ends when the `hold` is over.
     fn run<'a>(
         &'a self,
         message: &'a Message,
         payload: Self::Payload,
-        give_back: Instant,
+        hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition>;
+}
+
+/// How long a delivery is this process's.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold<'a> {
+    receipt: &'a Receipt,
+    give_back: Instant,
+}
+
+impl<'a> Hold<'a> {
+    pub(crate) fn new(receipt: &'a Receipt, give_back: Instant) -> Self {
+        Self { receipt, give_back }
+    }
+
+    /// Whether the broker gives the message to somebody else.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.receipt.is_lost()
+    }
+
+    /// Waits until that is so.
+    pub(crate) async fn lost(&self) {
+        self.receipt.lost().await;
+    }
+
+    /// Waits until the message is not this process's any more, or shall be given back.
+    pub(crate) async fn over(&self) {
+        tokio::select! {
+            () = self.receipt.lost() => {}
+            () = tokio::time::sleep_until(self.give_back) => {}
+        }
+    }
 }
 
 /// How many deliveries are taken from the queue at a time: those that run, and as many to go on with.
@@ -222,7 +253,8 @@ impl<W: Work> Delivered<W> {
             }
             Ok(_) if give_back <= Instant::now() => Disposition::Continue { headers: Headers::new() },
             Ok(payload) => {
-                let ended = AssertUnwindSafe(work.run(&message, payload, give_back)).catch_unwind().await;
+                let hold = Hold::new(&receipt, give_back);
+                let ended = AssertUnwindSafe(work.run(&message, payload, hold)).catch_unwind().await;
                 ended.unwrap_or_else(|_| {
                     let reason = "the code that handles it panicked; the log has the place";
                     poison(&message, "panicked", reason.to_owned())
@@ -240,4 +272,4 @@ fn poison(message: &Message, class: &'static str, reason: String) -> Disposition
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,16 +13,16 @@ use shared::{
     config::Config,
     lifecycle::Lifecycle,
     message::{BackendName, Identity, OutgoingMessage},
-    queue::{Disposition, Headers, Message},
+    queue::{Disposition, Headers, Message, header},
     telemetry::Privacy,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::progress::Progress;
 use crate::{
     engines::{Backend, Part, SendError, SendReceipt},
     gate::{Pass, Record},
-    lanes::Work,
+    lanes::{Hold, Work},
     rate::Limit,
     recent::Recent,
 };
@@ -48,8 +48,9 @@ struct Turn<'m> {
     queued: &'m Message,
     message: &'m OutgoingMessage,
     progress: Progress<'m>,
+    record: Record,
     begun: Instant,
-    give_back: Instant,
+    hold: Hold<'m>,
 }
 
 impl Outbound {
@@ -98,11 +99,13 @@ impl Outbound {
 
     /// What becomes of a message that has parts left to be tried.
     fn interrupt(&self, turn: &Turn<'_>) -> Disposition {
-        if self.lifecycle.is_stopping() && !turn.progress.has_news() {
+        if turn.hold.is_lost() || self.lifecycle.is_stopping() && !turn.progress.has_news() {
             // The broker has it still, and gives it to the next.
             return Disposition::Leave;
         }
-        Disposition::Continue { headers: turn.progress.headers() }
+        let mut headers = turn.progress.headers();
+        headers.extend(turn.record.written().map(|record| (header::REFUSED.to_owned(), record)));
+        Disposition::Continue { headers }
     }
 
     /// Tries one part until it is known what becomes of it. False when the message is to be interrupted before.
@@ -112,7 +115,6 @@ impl Outbound {
             turn.progress.sent(part);
             return true;
         }
-        let mut record = Record::default();
         loop {
             let Some(pass) = self.pass(turn).await else { return false };
             let begun = Instant::now();
@@ -130,10 +132,14 @@ impl Outbound {
             };
             self.note(turn.queued, &error);
             if let SendError::Unavailable { reason, retry_after } = &error {
-                self.pause(pass, reason, *retry_after, &mut record);
-                if !record.is_suspicious() {
+                self.pause(pass, reason, *retry_after, &mut turn.record);
+                if turn.record.makes_room() && !turn.record.is_suspicious() {
+                    return false;
+                }
+                if !turn.record.is_suspicious() {
                     continue;
                 }
+                turn.record = Record::default();
             } else {
                 self.reopen(pass);
             }
@@ -159,9 +165,9 @@ impl Outbound {
         };
         tokio::select! {
             biased;
+            () = turn.hold.over() => None,
             pass = passing => Some(pass),
             () = self.lifecycle.stopping() => None,
-            () = sleep_until(turn.give_back) => None,
         }
     }
 
@@ -212,11 +218,12 @@ impl Work for Outbound {
         &'a self,
         queued: &'a Message,
         message: OutgoingMessage,
-        give_back: Instant,
+        hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition> {
         async move {
             let progress = Progress::of(queued, &message);
-            let turn = Turn { queued, message: &message, progress, begun: Instant::now(), give_back };
+            let record = Record::read(queued.headers.get(header::REFUSED));
+            let turn = Turn { queued, message: &message, progress, record, begun: Instant::now(), hold };
             self.send(turn).await
         }
         .boxed()

@@ -80,21 +80,20 @@ async fn watch(
     stuck_after: Duration,
     beat: &AtomicU64,
 ) -> Failure {
-    let mut looks = tokio::time::interval(stuck_after / LOOKS);
+    let pause = stuck_after / LOOKS;
+    let mut looks = tokio::time::interval(pause);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen: Vec<(Watched, u64, u32)> = consumers.into_iter().map(|watched| (watched, 0, 0)).collect();
     loop {
         looks.tick().await;
-        beat.fetch_add(1, Ordering::Relaxed);
-        // Without a queue nothing can move, and another process would find it no different.
-        let is_well = queue.checks().iter().all(|check| check.ok);
         for (watched, ended_before, still) in &mut seen {
+            beat.fetch_add(1, Ordering::Relaxed);
             let ended = watched.pulse.ended.load(Ordering::Relaxed);
             let moves = ended != *ended_before
-                || !is_well
                 || (watched.is_waiting)()
-                || (watched.pulse.held.load(Ordering::Relaxed) == 0
-                    && queue.has_waiting(&watched.queue).await != Some(true));
+                || !has_work(queue, watched, pause).await
+                // Without a queue nothing can move, and another process would find it no different.
+                || !queue.checks().iter().all(|check| check.ok);
             *ended_before = ended;
             *still = if moves { 0 } else { *still + 1 };
             if *still >= LOOKS {
@@ -102,6 +101,15 @@ async fn watch(
             }
         }
     }
+}
+
+/// Whether the consumer holds a message, or ought to be given one. Asked of the queue no longer than until the next look.
+async fn has_work(queue: &dyn Queue, watched: &Watched, patience: Duration) -> bool {
+    let waiting = async {
+        let waiting = tokio::time::timeout(patience, queue.has_waiting(&watched.queue)).await;
+        waiting.is_ok_and(|waiting| waiting == Some(true))
+    };
+    watched.pulse.held.load(Ordering::Relaxed) > 0 || waiting.await
 }
 
 fn stuck(queue: &QueueName, stuck_after: Duration) -> Failure {

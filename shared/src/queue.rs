@@ -109,6 +109,10 @@ pub mod header {
     pub const HISTORY: &str = "history";
     /// Which (identity, part) pairs are sent already: a JSON array.
     pub const SENT: &str = "sent";
+    /// The parts that were tried in an attempt that goes on in another delivery, and why the last failed: a JSON object.
+    pub const TRIED: &str = "tried";
+    /// How often the provider refused this message where it took others, and when it last did: a JSON array.
+    pub const REFUSED: &str = "refused";
     /// The class of a dead letter.
     pub const CLASS: &str = "class";
     /// The reason of a dead letter, for people.
@@ -307,6 +311,9 @@ pub trait Settle: Send + Sync {
     /// True when nothing can be settled any more: what was delivered will be delivered again.
     fn is_lost(&self) -> bool;
 
+    /// Waits until that is so.
+    fn lost(&self) -> BoxFuture<'_, ()>;
+
     /// Takes the message away.
     fn done(&self, tag: u64);
 
@@ -327,6 +334,11 @@ impl Receipt {
         self.session.is_lost()
     }
 
+    /// Waits until settling means nothing any more. Until then it may be for ever.
+    pub async fn lost(&self) {
+        self.session.lost().await;
+    }
+
     /// Settles the delivery. The only door through which a message leaves a queue.
     pub async fn settle(self, message: Message, disposition: Disposition, policy: &RetryPolicy) {
         let class = disposition.class();
@@ -334,24 +346,27 @@ impl Receipt {
             Settlement::Done => self.session.done(self.tag),
             Settlement::Leave => {}
             Settlement::Move(message, destination) => {
-                count(&message, class, destination);
+                let (id, route) = (message.id.clone(), message.route.clone());
                 self.session.transfer(self.tag, message, destination).await;
+                if !self.session.is_lost() {
+                    note_move(&id, route, class, destination);
+                }
             }
         }
     }
 }
 
-fn count(message: &Message, class: &'static str, destination: Destination) {
+fn note_move(id: &str, route: String, class: &'static str, destination: Destination) {
     let name = match destination {
         Destination::Back => return,
         Destination::Retry(_) => "gateway_retries_total",
         Destination::Dead => "gateway_dead_letters_total",
     };
-    metrics::counter!(name, "route" => message.route.clone(), "class" => class).increment(1);
     if destination == Destination::Dead {
         // Without the reason: it may repeat what the provider said, numbers included.
-        tracing::error!(message_id = %message.id, route = message.route, class, "dead-lettered");
+        tracing::error!(message_id = id, route, class, "dead-lettered");
     }
+    metrics::counter!(name, "route" => route, "class" => class).increment(1);
 }
 
 /// Opens the queue that `config` names. An embedded one is opened at once; RabbitMQ is connected in the background.

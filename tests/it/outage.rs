@@ -192,3 +192,41 @@ async fn connections_that_are_cut_double_nothing() -> Result<()> {
     assert_eq!(texts.iter().collect::<BTreeSet<_>>().len(), 16, "{texts:?}");
     Ok(())
 }
+
+/// What waits for a provider is given to another dispatcher when the connection is cut; the first one must not send it too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_during_a_pause_double_nothing() -> Result<()> {
+    const COUNT: usize = 40;
+    let broker = Broker::start().await?;
+    let provider = Provider::start()?;
+    let mut stack = Stack::start_on(&broker, &sending_to(&provider), &["p"]).await?;
+    stack.start_sender().await?;
+    // Both dispatchers come to hold more than one message.
+    for number in 0..20 {
+        stack.accept("/backends/p/", &number.to_string(), "echo warm").await?;
+    }
+    provider.wait_for(20, DEADLINE).await?;
+    provider.behave(Answer::new(503, "").header("retry-after", "5"));
+    for number in 0..COUNT {
+        stack.accept("/backends/p/", &number.to_string(), &format!("echo {number}")).await?;
+    }
+    let paused = |count: f64| {
+        let stack = &stack;
+        eventually("both dispatchers are paused or not", DEADLINE, async move || {
+            let paused = stack.metric("gateway_backend_paused", "backend=\"p\"").await?;
+            if (paused - count).abs() < 0.1 { Ok(()) } else { Err(anyhow!("{paused}")) }
+        })
+    };
+    paused(2.0).await?;
+    broker.control(&["close_all_connections", "on purpose"])?;
+    stack.wait_ready().await?;
+    provider.behave(Answer::new(200, ""));
+    let refused = provider.count();
+    paused(0.0).await?;
+    provider.wait_for(refused + COUNT, DEADLINE).await?;
+    stack.reconnect(&broker, &["p"]).await?;
+    stack.finish().await?;
+    let sent: Vec<String> = provider.texts("msg").split_off(refused);
+    assert_eq!((sent.len(), sent.iter().collect::<BTreeSet<_>>().len()), (COUNT, COUNT), "{sent:?}");
+    Ok(())
+}

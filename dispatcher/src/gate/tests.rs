@@ -107,6 +107,41 @@ async fn only_a_message_that_fails_where_others_pass_is_suspicious() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_fails_again_and_again_makes_room_only_when_nobody_else_waits() {
+    let gate = Gate::default();
+    let mut record = Record::default();
+    close(&gate, None);
+    let begun = Instant::now();
+    for _ in 0..ALONE {
+        assert!(!record.makes_room());
+        fail_a_probe(&gate, &mut record).await;
+    }
+    assert!(record.makes_room());
+    assert_eq!(begun.elapsed(), Duration::from_secs(31));
+
+    let mut in_line = Record::default();
+    for _ in 0..ALONE {
+        let pass = gate.pass().await;
+        let mut other = Box::pin(gate.pass());
+        assert!((&mut other).now_or_never().is_none());
+        pass.refused("status 503", None, &mut in_line);
+    }
+    assert!(!in_line.makes_room());
+}
+
+#[test]
+fn a_record_travels_as_text() {
+    let now = UnixMillis(1_795_392_000_000);
+    let record = Record { refused: 2, last: Some(now), alone: 0 };
+    assert_eq!(record.written().as_deref(), Some("[2,1795392000000]"));
+    assert_eq!(Record::read(record.written().as_ref()), record);
+    for damaged in [None, Some(""), Some("[]"), Some("{")] {
+        assert_eq!(Record::read(damaged.map(str::to_owned).as_ref()), Record::default());
+    }
+    assert_eq!(Record::default().written(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operator_is_told_why_and_until_when() {
     let gate = Gate::default();
     close(&gate, Some(30 * SECOND));

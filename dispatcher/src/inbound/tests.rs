@@ -6,10 +6,20 @@ use std::{
     },
 };
 
-use shared::{clock::UnixMillis, config::Config, envelope, message::MessageId, queue::PublishError};
+use shared::{
+    clock::UnixMillis,
+    config::Config,
+    envelope,
+    message::MessageId,
+    queue::{PublishError, Receipt},
+};
+use tokio::time::Instant;
 
 use super::*;
-use crate::apps::{self, App, Claim, Context, Step};
+use crate::{
+    apps::{self, App, Claim, Context, Step},
+    lanes::tests::Session,
+};
 
 /// Fails the first times, then records.
 #[derive(Default)]
@@ -45,6 +55,10 @@ fn inbound(apps: Vec<Box<dyn App>>, queue: &Arc<Recorder>) -> Inbound {
     Inbound::new(router, Arc::clone(queue) as _, &config, &Lifecycle::default())
 }
 
+fn receipt() -> Receipt {
+    Arc::<Session>::default().receipt()
+}
+
 fn echo() -> Vec<Box<dyn App>> {
     let text = "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'echo'\n";
     apps::build(&Config::parse("test", text, &BTreeMap::new()).unwrap())
@@ -66,7 +80,8 @@ fn incoming() -> (Message, IncomingMessage) {
 async fn replies_are_in_the_queue_before_the_message_is_done_with() {
     let queue = Arc::new(Recorder { failures: AtomicU32::new(3), ..Recorder::default() });
     let (queued, payload) = incoming();
-    let disposition = inbound(echo(), &queue).run(&queued, payload.clone(), Instant::now()).await;
+    let disposition =
+        inbound(echo(), &queue).run(&queued, payload.clone(), Hold::new(&receipt(), Instant::now())).await;
     assert_eq!(disposition, Disposition::Done);
     let published = queue.published.lock().unwrap();
     let [reply] = &published[..] else { panic!("{published:?}") };
@@ -95,7 +110,9 @@ impl App for Failing {
 async fn a_failing_app_has_its_message_tried_again_without_replies() {
     let queue = Arc::<Recorder>::default();
     let (queued, payload) = incoming();
-    let disposition = inbound(vec![Box::new(Failing)], &queue).run(&queued, payload, Instant::now()).await;
+    let disposition = inbound(vec![Box::new(Failing)], &queue)
+        .run(&queued, payload, Hold::new(&receipt(), Instant::now()))
+        .await;
     let Disposition::Retry { class, reason, .. } = disposition else { panic!("{disposition:?}") };
     assert_eq!((class, reason.as_str()), ("app_failed", "the app `failing` failed in handle: no database"));
     assert!(queue.published.lock().unwrap().is_empty());
@@ -118,9 +135,24 @@ async fn an_app_over_its_time_limit_has_its_message_dead_lettered() {
     let queue = Arc::<Recorder>::default();
     let (queued, payload) = incoming();
     let (begun, apps): (_, Vec<Box<dyn App>>) = (Instant::now(), vec![Box::new(Endless)]);
-    let disposition = inbound(apps, &queue).run(&queued, payload, begun).await;
+    let disposition = inbound(apps, &queue).run(&queued, payload, Hold::new(&receipt(), begun)).await;
     let Disposition::DeadLetter { class, reason, .. } = disposition else { panic!("{disposition:?}") };
     let told = "the app `endless` failed in parse: it is over the time limit, dispatcher.app_timeout";
     assert_eq!((class, reason.as_str()), ("over_time", told));
     assert_eq!(begun.elapsed(), Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_not_published_any_more_when_the_message_is_lost_to_another_process() {
+    let queue = Arc::new(Recorder { failures: AtomicU32::new(u32::MAX), ..Recorder::default() });
+    let (queued, payload) = incoming();
+    let session = Arc::<Session>::default();
+    let (receipt, begun) = (session.receipt(), Instant::now());
+    let inbound = inbound(echo(), &queue);
+    let cut = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        session.lost.cancel();
+    };
+    let (disposition, ()) = tokio::join!(inbound.run(&queued, payload, Hold::new(&receipt, begun)), cut);
+    assert_eq!((disposition, begun.elapsed()), (Disposition::Leave, Duration::from_secs(60)));
 }

@@ -6,19 +6,31 @@ use shared::{
     queue::{Destination, Route, Settle},
 };
 use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 
 /// Notes how each delivery was settled.
 #[derive(Default)]
-struct Session {
+pub(crate) struct Session {
     settled: Mutex<Vec<(u64, &'static str)>>,
-    lost: std::sync::atomic::AtomicBool,
+    pub(crate) lost: CancellationToken,
+}
+
+impl Session {
+    /// A delivery's receipt.
+    pub(crate) fn receipt(self: &Arc<Self>) -> Receipt {
+        Receipt::new(Arc::clone(self) as _, 1)
+    }
 }
 
 impl Settle for Session {
     fn is_lost(&self) -> bool {
-        self.lost.load(std::sync::atomic::Ordering::Relaxed)
+        self.lost.is_cancelled()
+    }
+
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        self.lost.cancelled().boxed()
     }
 
     fn done(&self, tag: u64) {
@@ -56,7 +68,7 @@ impl Work for Gated {
         &'a self,
         _queued: &'a Message,
         message: OutgoingMessage,
-        _give_back: Instant,
+        _hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition> {
         async move {
             self.begun.send(message.text.clone()).unwrap();
@@ -189,7 +201,7 @@ async fn what_waits_when_the_session_is_lost_is_not_begun() {
     bench.deliver(&["1"], "a").await;
     bench.deliver(&["1"], "b").await;
     assert_eq!(bench.next_begun().await, "a");
-    bench.session.lost.store(true, std::sync::atomic::Ordering::Relaxed);
+    bench.session.lost.cancel();
     bench.gate.add_permits(5);
     bench.nothing_begins().await;
     // The broker delivers both again, in a new session.

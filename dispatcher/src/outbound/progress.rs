@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
     config::backends::OnUnknown,
@@ -20,10 +21,19 @@ pub(super) struct Progress<'m> {
     sent: Vec<String>,
     failed: BTreeMap<String, String>,
     failed_reason: String,
-    /// The class and reason of what is to be tried again.
-    retry: Option<(&'static str, String)>,
+    /// What failed in this attempt and is to be tried in the next.
+    tried: Tried,
     /// Whether anything came of this attempt.
     news: bool,
+}
+
+/// The parts that one attempt has tried in vain. It may take several deliveries to go through all parts.
+#[derive(Default, Serialize, Deserialize)]
+struct Tried {
+    parts: Vec<String>,
+    /// The class and reason of the last.
+    class: String,
+    reason: String,
 }
 
 impl<'m> Progress<'m> {
@@ -37,7 +47,7 @@ impl<'m> Progress<'m> {
             sent: read(queued, header::SENT),
             failed: read(queued, header::FAILED),
             failed_reason: queued.headers.get(header::FAILED_REASON).cloned().unwrap_or_default(),
-            retry: None,
+            tried: read(queued, header::TRIED),
             news: false,
         }
     }
@@ -49,9 +59,11 @@ impl<'m> Progress<'m> {
         part.identities.iter().map(key).collect()
     }
 
-    /// True when the part needs nothing more: sent, or refused for good.
+    /// True when the part needs nothing more in this attempt: sent, refused for good, or tried in vain.
     pub(super) fn has(&self, part: &Part) -> bool {
-        self.keys(part).iter().all(|key| self.sent.contains(key) || self.failed.contains_key(key))
+        let has =
+            |key| self.sent.contains(key) || self.failed.contains_key(key) || self.tried.parts.contains(key);
+        self.keys(part).iter().all(has)
     }
 
     /// Notes that a part is sent.
@@ -68,10 +80,13 @@ impl<'m> Progress<'m> {
             SendError::Unknown { .. } => on_unknown == OnUnknown::Resend,
             SendError::Rejected { .. } => false,
         };
+        let keys = self.keys(part);
         if again {
-            self.retry = Some((error.class(), error.told()));
+            let mut parts = std::mem::take(&mut self.tried.parts);
+            parts.extend(keys);
+            self.tried = Tried { parts, class: error.class().to_owned(), reason: error.told() };
         } else {
-            self.failed.extend(self.keys(part).into_iter().map(|key| (key, error.class().to_owned())));
+            self.failed.extend(keys.into_iter().map(|key| (key, error.class().to_owned())));
             self.failed_reason = error.told();
         }
     }
@@ -81,8 +96,17 @@ impl<'m> Progress<'m> {
         self.news
     }
 
-    /// How far it is, for the next attempt.
+    /// How far it is, for whoever goes on with this attempt.
     pub(super) fn headers(&self) -> Headers {
+        let mut headers = self.lasting();
+        if !self.tried.parts.is_empty() {
+            headers.insert(header::TRIED.to_owned(), json!(self.tried).to_string());
+        }
+        headers
+    }
+
+    /// How far it is, for the next attempt.
+    fn lasting(&self) -> Headers {
         let mut headers = Headers::new();
         if !self.sent.is_empty() {
             headers.insert(header::SENT.to_owned(), json!(self.sent).to_string());
@@ -95,10 +119,11 @@ impl<'m> Progress<'m> {
     }
 
     /// What becomes of the message when all parts were gone through.
-    pub(super) fn disposition(mut self) -> Disposition {
-        let headers = self.headers();
-        if let Some((class, reason)) = self.retry.take() {
-            return Disposition::Retry { class, reason, headers };
+    pub(super) fn disposition(self) -> Disposition {
+        let headers = self.lasting();
+        if !self.tried.parts.is_empty() {
+            let class = SendError::class_named(&self.tried.class);
+            return Disposition::Retry { class, reason: self.tried.reason, headers };
         }
         if self.failed.is_empty() {
             return Disposition::Done;

@@ -11,7 +11,10 @@ use shared::{
 };
 
 use super::*;
-use crate::engines::{Engine, SendReceipt};
+use crate::{
+    engines::{Engine, SendReceipt},
+    lanes::tests::Session,
+};
 
 /// How long a message may wait.
 const HOLD: Duration = Duration::from_secs(600);
@@ -57,6 +60,7 @@ struct Bench {
     outbound: Outbound,
     engine: Arc<Scripted>,
     lifecycle: Lifecycle,
+    session: Arc<Session>,
 }
 
 impl Bench {
@@ -72,7 +76,7 @@ impl Bench {
         let backend = Backend { engine: Arc::clone(&engine) as _, rate, concurrency: 1, on_unknown, gate };
         let lifecycle = Lifecycle::default();
         let outbound = Outbound::new("b".parse().unwrap(), backend, &config, &lifecycle);
-        Self { outbound, engine, lifecycle }
+        Self { outbound, engine, lifecycle, session: Arc::default() }
     }
 
     /// Sends to identities 1, 2 and 3; the message carries `headers` from earlier attempts.
@@ -92,7 +96,18 @@ impl Bench {
             fields: BTreeMap::new(),
         };
         let queued = Message::new(&Route::Outgoing(payload.backend.clone()), &payload, headers);
-        self.outbound.run(&queued, payload, Instant::now() + HOLD).await
+        let receipt = self.session.receipt();
+        self.outbound.run(&queued, payload, Hold::new(&receipt, Instant::now() + HOLD)).await
+    }
+
+    /// Sends in as many deliveries as it takes, as long as it only goes back to the end of the queue.
+    async fn deliver(&self, identities: &[&str]) -> Disposition {
+        let mut headers = Headers::new();
+        loop {
+            let disposition = self.send_to(identities, headers).await;
+            let Disposition::Continue { headers: next } = disposition else { return disposition };
+            headers = next;
+        }
     }
 
     /// Answers `identity` with a success from now on.
@@ -146,7 +161,7 @@ async fn an_unavailable_provider_is_probed_and_no_attempt_is_counted() {
         assert!(bench.outbound.is_waiting());
         bench.heal("1");
     };
-    let (disposition, ()) = tokio::join!(bench.send_to(&["1"], Headers::new()), healed);
+    let (disposition, ()) = tokio::join!(bench.deliver(&["1"]), healed);
     assert_eq!(disposition, Disposition::Done);
     // At once, and after pauses of 1, 2, 4, 8, 16, 32 and 60 seconds.
     assert_eq!(bench.called(), ["1"; 8]);
@@ -162,12 +177,62 @@ async fn what_was_sent_before_the_pause_is_noted_in_the_queue_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_too_long_for_the_provider_goes_back_as_it_came() {
-    let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+async fn what_waits_too_long_for_the_provider_goes_back() {
+    let asked_for = SendError::Unavailable {
+        reason: "status 503".to_owned(),
+        retry_after: Some(Duration::from_secs(1_000_000)),
+    };
+    let bench = Bench::new(&[("1", asked_for)], OnUnknown::DeadLetter);
     let begun = Instant::now();
     let disposition = bench.send_to(&["1"], Headers::new()).await;
     assert_eq!(disposition, Disposition::Continue { headers: Headers::new() });
     assert_eq!(begun.elapsed(), HOLD);
+}
+
+/// It may be the only one that is refused, and all that its queue gives this process at a time.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_alone_makes_room_for_others() {
+    let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+    let begun = Instant::now();
+    let Disposition::Continue { headers } = bench.send_to(&["1"], Headers::new()).await else { panic!() };
+    assert_eq!((headers.len(), begun.elapsed()), (1, Duration::from_secs(31)));
+    assert!(headers[header::REFUSED].starts_with("[1,"), "{headers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_to_another_process_while_it_waits_is_not_sent() {
+    let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+    let cut = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        bench.session.lost.cancel();
+        bench.heal("1");
+    };
+    let (disposition, ()) = tokio::join!(bench.send_to(&["1"], Headers::new()), cut);
+    assert_eq!((disposition, bench.called()), (Disposition::Leave, vec!["1".to_owned()]));
+}
+
+/// Each call takes longer than a turn, so every part has a delivery of its own.
+#[tokio::test(start_paused = true)]
+async fn every_part_is_tried_once_an_attempt_however_slow_the_provider_is() {
+    let errors = ["1", "2", "3"].map(|identity| (identity, unknown()));
+    let bench = Bench::with_rate(&errors, OnUnknown::Resend, Rate::per_second(0.02));
+    let disposition = bench.deliver(&["1", "2", "3"]).await;
+    assert!(matches!(disposition, Disposition::Retry { class: "unknown", .. }), "{disposition:?}");
+    assert_eq!(bench.called(), ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_is_refused_alone_keeps_no_other_of_its_message_waiting() {
+    let bench = Bench::new(&[("9", unavailable())], OnUnknown::DeadLetter);
+    let others = async {
+        for number in 10..30 {
+            assert_eq!(bench.deliver(&[&number.to_string()]).await, Disposition::Done);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (disposition, ()) = tokio::join!(bench.deliver(&["9", "8"]), others);
+    let Disposition::Retry { class, headers, .. } = disposition else { panic!("{disposition:?}") };
+    assert_eq!((class, headers[header::SENT].as_str()), ("unavailable", r#"["1/1"]"#));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 struct Told {
     ok: AtomicBool,
     waiting: AtomicBool,
+    /// Whether it answers no question.
+    silent: AtomicBool,
 }
 
 impl Publish for Told {
@@ -29,6 +31,9 @@ impl Queue for Told {
     }
 
     fn has_waiting(&self, _queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+        if self.silent.load(Ordering::Relaxed) {
+            return std::future::pending().boxed();
+        }
         std::future::ready(Some(self.waiting.load(Ordering::Relaxed))).boxed()
     }
 
@@ -51,7 +56,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let queue = Arc::new(Told { ok: AtomicBool::new(true), waiting: AtomicBool::new(true) });
+        let yes = || AtomicBool::new(true);
+        let queue = Arc::new(Told { ok: yes(), waiting: yes(), silent: AtomicBool::new(false) });
         let (pulse, waits, lifecycle) =
             (Arc::<Pulse>::default(), Arc::<AtomicBool>::default(), Lifecycle::default());
         let excuse = Arc::clone(&waits);
@@ -103,4 +109,18 @@ async fn it_is_not_stuck_while_something_moves_or_somebody_else_is_waited_for() 
     assert!(!bench.fails_within(LIMIT * 10).await);
     bench.queue.ok.store(true, Ordering::Relaxed);
     assert!(bench.fails_within(LIMIT * 2).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_beat_goes_on_while_the_queue_answers_nothing() {
+    let bench = Bench::new();
+    bench.queue.silent.store(true, Ordering::Relaxed);
+    let consumer =
+        || Watched { queue: QueueName::Incoming, pulse: Arc::default(), is_waiting: Box::new(|| false) };
+    let beat = AtomicU64::new(0);
+    let consumers = (0..20).map(|_| consumer()).collect();
+    let watching = watch(bench.queue.as_ref(), consumers, LIMIT, &beat);
+    assert!(tokio::time::timeout(LIMIT * 3, watching).await.is_err());
+    // One for each look at a consumer, each as long as the pause between looks.
+    assert!(beat.load(Ordering::Relaxed) >= 23, "{beat:?}");
 }

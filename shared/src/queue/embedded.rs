@@ -213,6 +213,10 @@ impl Settle for Session {
         false
     }
 
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
+    }
+
     fn done(&self, tag: u64) {
         // An error means that the queue was closed: the message is redelivered after the next start.
         drop(self.operations.send(Operation::Settle(Settlement::Done(tag))));

@@ -97,6 +97,9 @@ fn tried(mut message: Message, class: &str, reason: &str, headers: Headers, now:
     let mut history: Vec<serde_json::Value> = history.unwrap_or_default();
     history.push(json!({ "at": now, "class": class, "reason": cut(reason) }));
     history.drain(..history.len().saturating_sub(MAX_HISTORY));
+    // What belongs to the attempt ends with it.
+    message.headers.remove(header::TRIED);
+    message.headers.remove(header::REFUSED);
     message.headers.extend(headers);
     message.headers.insert(header::ATTEMPTS.to_owned(), attempts.to_string());
     message.headers.insert(header::HISTORY.to_owned(), serde_json::Value::from(history).to_string());
@@ -151,12 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_on_with_counts_no_attempt() {
-        let headers = Headers::from([("sent".to_owned(), "[0]".to_owned())]);
+    fn what_is_gone_on_with_counts_no_attempt_and_its_notes_end_with_the_attempt() {
+        let headers =
+            ["sent", header::TRIED, header::REFUSED].map(|name| (name.to_owned(), "[0]".to_owned()));
+        let headers = Headers::from(headers);
         let (message, destination) =
             moved(&policy(), message(), Disposition::Continue { headers }, UnixMillis(0));
         assert_eq!((message.attempts(), destination), (0, Destination::Back));
-        assert_eq!(message.headers["sent"], "[0]");
+        assert_eq!((message.headers["sent"].as_str(), message.headers.len()), ("[0]", 3));
+        let (message, _) = moved(&policy(), message, retry(), UnixMillis(0));
+        assert_eq!(message.headers.keys().collect::<Vec<_>>(), ["attempts", "history", "sent"]);
     }
 
     #[test]

@@ -64,9 +64,9 @@ fn refusal(answer: &Answer<'_>, body: &str) -> SendError {
     match answer.status {
         // The account or the whole provider, not this message.
         401 | 403 | 429 | 503 => SendError::Unavailable { reason, retry_after },
+        // A proxy lost the provider's answer, whatever it says of later.
+        502 | 504 | 520 | 524 => SendError::Unknown { reason },
         _ if retry_after.is_some() => SendError::Unavailable { reason, retry_after },
-        // A proxy lost the provider's answer.
-        502 | 504 => SendError::Unknown { reason },
         408 | 425 | 500..=599 => SendError::NotSent { reason },
         300..=399 => {
             let reason = format!("{reason}, a redirect, which is not followed: correct the url");
@@ -147,6 +147,7 @@ mod tests {
             (502, "unknown"),
             (503, "unavailable"),
             (504, "unknown"),
+            (524, "unknown"),
             (599, "not_sent"),
         ] {
             assert_eq!(class(status), expected, "{status}");
@@ -171,6 +172,13 @@ mod tests {
             };
             assert_eq!(reader(&[], None, None).read(&answer), Err(expected));
         }
+    }
+
+    #[test]
+    fn an_answer_that_a_proxy_lost_stays_unknown_whatever_it_says_of_later() {
+        let answer =
+            Answer { status: 504, retry_after: Some("5"), at: UnixMillis(0), body: b"", broke_off: false };
+        assert_eq!(reader(&[], None, None).read(&answer).unwrap_err().class(), "unknown");
     }
 
     #[test]

@@ -86,6 +86,10 @@ impl Settle for SessionQueue {
         self.acks.is_closed()
     }
 
+    fn lost(&self) -> BoxFuture<'_, ()> {
+        self.acks.closed().boxed()
+    }
+
     fn done(&self, tag: u64) {
         if self.acks.send(Settled { queue: self.queue, tag }).is_err() {
             tracing::debug!(tag, "settled after its session was lost: the broker delivers it again");
