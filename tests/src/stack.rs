@@ -274,15 +274,14 @@ impl Stack {
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
-    /// The sum of a metric over all processes that send. `labels` is a part of its line.
+    /// The sum of a metric over all processes that send; each must have it. `labels` is a part of its line.
     pub async fn metric(&self, name: &str, labels: &str) -> Result<f64> {
         let mut sum = 0.0;
         for url in self.admin_urls("/metrics") {
             let text = self.client.get(url).send().await?.text().await?;
-            let lines = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
-            for line in lines {
-                sum += line.rsplit(' ').next().context("no value")?.parse::<f64>()?;
-            }
+            let mut lines = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
+            let line = lines.next().with_context(|| format!("no metric {name} {labels}"))?;
+            sum += line.rsplit(' ').next().context("no value")?.parse::<f64>()?;
         }
         Ok(sum)
     }
