@@ -2,6 +2,8 @@
 
 mod changes;
 
+mod looks;
+
 mod tools;
 
 use std::{
@@ -12,8 +14,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, anyhow, ensure};
 use tempfile::TempDir;
 
 use crate::{Broker, Queues, Service, broker, client::client, eventually};
@@ -197,39 +198,6 @@ impl Stack {
         Ok(())
     }
 
-    /// What a `httptester` backend has sent to `identity`, over all processes, oldest first.
-    pub async fn sent(&self, backend: &str, identity: &str) -> Result<Vec<String>> {
-        let mut all: Vec<(u64, String)> = Vec::new();
-        for url in self.admin_urls(&format!("/httptester/{backend}")) {
-            let page: Value =
-                self.client.get(url).query(&[("identity", identity)]).send().await?.json().await?;
-            for message in page["messages"].as_array().context("no messages in the page")? {
-                let text = message["text"].as_str().context("no text")?;
-                all.push((message["at"].as_u64().context("no time")?, text.to_owned()));
-            }
-        }
-        all.sort_by_key(|(at, _)| *at);
-        Ok(all.into_iter().map(|(_, text)| text).collect())
-    }
-
-    /// Waits until `httptester` backend has sent exactly `texts` to `identity`.
-    pub async fn expect_sent(&self, backend: &str, identity: &str, texts: &[&str]) -> Result<()> {
-        eventually(&format!("{texts:?} is sent to {identity}"), DEADLINE, async || {
-            let sent = self.sent(backend, identity).await?;
-            if sent == texts { Ok(()) } else { Err(anyhow!("sent: {sent:?}")) }
-        })
-        .await
-    }
-
-    /// Waits until a process that sends has logged `text`.
-    pub async fn expect_logged(&self, text: &str) -> Result<()> {
-        eventually(&format!("{text:?} is logged"), DEADLINE, async || {
-            let mut lines = self.senders().iter().flat_map(Service::stderr);
-            if lines.any(|line| line.contains(text)) { Ok(()) } else { Err(anyhow!("it is not")) }
-        })
-        .await
-    }
-
     /// Freezes every process that sends.
     pub fn pause_senders(&mut self) -> Result<()> {
         self.dispatchers.iter_mut().try_for_each(Service::pause)
@@ -267,36 +235,11 @@ impl Stack {
         Service::start(program, &[], &self.config(), &[]).await
     }
 
-    /// What the health page of a process that sends says, and with which status.
-    pub async fn ready_page(&self) -> Result<(u16, Value)> {
-        let [url, ..] = &self.admin_urls("/health/ready")[..] else { bail!("nobody sends") };
-        let answer = self.client.get(url).send().await?;
-        Ok((answer.status().as_u16(), answer.json().await?))
-    }
-
-    /// The sum of a metric over all processes that send; each must have it. `labels` is a part of its line.
-    pub async fn metric(&self, name: &str, labels: &str) -> Result<f64> {
-        let mut sum = 0.0;
-        for url in self.admin_urls("/metrics") {
-            let text = self.client.get(url).send().await?.text().await?;
-            let mut lines = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
-            let line = lines.next().with_context(|| format!("no metric {name} {labels}"))?;
-            sum += line.rsplit(' ').next().context("no value")?.parse::<f64>()?;
-        }
-        Ok(sum)
-    }
-
     /// Connects anew to a broker that was restarted.
     pub async fn reconnect(&mut self, broker: &Broker, backends: &[&str]) -> Result<()> {
         let prefix = self.queues()?.prefix().to_owned();
         self.queues = Some(Queues::connect(&broker.url(), &prefix, backends, &["200ms"]).await?);
         Ok(())
-    }
-
-    /// Everything that was logged so far.
-    #[must_use]
-    pub fn logged(&self) -> String {
-        self.services().flat_map(Service::stderr).collect::<Vec<_>>().join("\n")
     }
 
     /// What lies in the broker, for tests that have one.
