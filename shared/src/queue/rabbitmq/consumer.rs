@@ -167,6 +167,7 @@ async fn session(
 async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, SessionError> {
     let connection = Connection::connect(link.url(), Link::properties(ROLE)).await?;
     link.topology.declare(&connection).await?;
+    link.refuse_unfinished(&connection).await?;
     let mut session =
         Session { connection, consumers: Vec::new(), movers: Vec::new(), events: SelectAll::new() };
     for (index, subscription) in subscriptions.iter().enumerate() {

@@ -34,6 +34,11 @@ pub(super) async fn visit_with(operator: &Operator, visit: Visit<'_>) -> Result<
     let failed = |error| operator.failure(&error);
     let (queue, exchange) =
         (operator.topology.queue(&dead_queue.queue()), operator.topology.destination(Destination::Back));
+    let is_ours = operator.lock(&queue).await.map_err(failed)?;
+    if !is_ours || !operator.is_left_alone(&queue).await.map_err(failed)? {
+        let told = "another tool has the letters in its hands; run this again when it is done";
+        return Err(Failure::new(Exit::Unavailable, told.to_owned()));
+    }
     let Some(seen) = operator.look(&queue).await.map_err(failed)? else {
         let told = format!(
             "there is no queue {} on the broker at {}; start a dispatcher, which makes it, or correct queue.prefix",

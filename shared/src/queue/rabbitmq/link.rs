@@ -20,7 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
-    mismatch::Mismatch,
+    migration,
+    mismatch::{self, Mismatch},
     topology::{self, Topology},
 };
 use crate::{
@@ -59,6 +60,7 @@ pub(super) struct Link {
     connect_timeout: Duration,
     started: Instant,
     connected_once: AtomicBool,
+    migrations_looked: AtomicBool,
     checks: Mutex<BTreeMap<&'static str, Check>>,
     /// The publisher's connection, for looking at queues.
     connection: Mutex<Option<Arc<Object>>>,
@@ -88,6 +90,9 @@ pub(super) enum SessionError {
     /// The connection was found dead.
     #[error("the connection was lost")]
     Lost,
+    /// Messages wait where nobody consumes until a migration is finished.
+    #[error("a migration of the queue {0} was broken off, and its messages wait in {0}.migrating")]
+    Unfinished(String),
 }
 
 /// What a [`SessionError`] means at start.
@@ -116,7 +121,9 @@ impl Pauses {
             return false;
         }
         link.note(self.role, false, Chain(error).to_string());
-        if !link.connected_once.load(Ordering::Relaxed) && link.give_up(error) {
+        let at_start =
+            !link.connected_once.load(Ordering::Relaxed) || matches!(error, SessionError::Unfinished(_));
+        if at_start && link.give_up(error) {
             return false;
         }
         tracing::warn!(role = self.role, broker = %link.address, error = %Chain(error), "no session with the broker");
@@ -154,6 +161,7 @@ impl Link {
             connect_timeout: settings.connect_timeout,
             started: Instant::now(),
             connected_once: AtomicBool::new(false),
+            migrations_looked: AtomicBool::new(false),
             checks: Mutex::default(),
             connection: Mutex::default(),
             lifecycle: lifecycle.clone(),
@@ -184,6 +192,21 @@ impl Link {
             opened = tokio::time::timeout(timeout, opening) => opened.unwrap_or(Err(SessionError::OpenTimeout)),
             () = self.closing.cancelled() => Err(SessionError::Lost),
         }
+    }
+
+    /// Refuses, once in the life of the process, to work beside a migration that was broken off.
+    pub(super) async fn refuse_unfinished(&self, connection: &Connection) -> Result<(), SessionError> {
+        if self.migrations_looked.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        for queue in migration::watched(&self.topology) {
+            let waiting = migration::waiting(&queue);
+            if topology::look(connection, waiting).await?.is_some() {
+                return Err(SessionError::Unfinished(queue.to_string()));
+            }
+        }
+        self.migrations_looked.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Closes what may be dead already. After an error too: what is not acknowledged goes back only with the connection.
@@ -247,7 +270,32 @@ impl Link {
     }
 }
 
-/// What an operator's tool tells of an error, which it does not wait out.
+/// What an operator's tool tells when the session that it had is over.
+pub(super) fn interruption(address: &str, error: &SessionError) -> Failure {
+    let advice = match (verdict(error), error) {
+        (Verdict::Refused(advice), _) => {
+            return Failure::new(Exit::Unavailable, refusal(address, error, &advice));
+        }
+        (Verdict::Unreachable, SessionError::Blocked) => {
+            "free memory or disk on the broker, and run this again"
+        }
+        (Verdict::Unreachable, SessionError::NotTaken) => {
+            "see that a majority of its nodes runs and that no queue is full, and run this again"
+        }
+        (
+            Verdict::Unreachable,
+            SessionError::Lapin(_)
+            | SessionError::OpenTimeout
+            | SessionError::Cancelled(_)
+            | SessionError::Lost
+            | SessionError::Unfinished(_),
+        ) => "run this again",
+    };
+    let told = format!("the broker at {address} does not go on: {}; {advice}", Chain(error));
+    Failure::new(Exit::Unavailable, told)
+}
+
+/// What an operator's tool tells when it cannot connect, which it does not wait out.
 pub(super) fn failure(address: &str, error: &SessionError) -> Failure {
     let message = match verdict(error) {
         Verdict::Refused(advice) => refusal(address, error, &advice),
@@ -279,9 +327,20 @@ fn program() -> Option<String> {
     std::env::current_exe().ok()?.file_name()?.to_str().map(str::to_owned)
 }
 
+/// The name of the program that has the tools.
+fn tool() -> &'static str {
+    if program().as_deref() == Some("gateway") { "gateway" } else { "dispatcher" }
+}
+
 fn verdict(error: &SessionError) -> Verdict {
-    let SessionError::Lapin(error) = error else {
-        return Verdict::Unreachable;
+    let error = match error {
+        SessionError::Lapin(error) => error,
+        SessionError::Unfinished(queue) => return Verdict::Refused(mismatch::finish(tool(), queue)),
+        SessionError::OpenTimeout
+        | SessionError::Cancelled(_)
+        | SessionError::NotTaken
+        | SessionError::Blocked
+        | SessionError::Lost => return Verdict::Unreachable,
     };
     let Some((code, told)) = refused(error) else {
         return Verdict::Unreachable;
@@ -290,10 +349,9 @@ fn verdict(error: &SessionError) -> Verdict {
         403 => "correct the user and password in queue.url, and what the user may do",
         530 => "correct the virtual host in queue.url (`/` is written %2f), or create it",
         406 => {
-            let tool = if program().as_deref() == Some("gateway") { "gateway" } else { "dispatcher" };
             return Verdict::Refused(Mismatch::read(told).map_or_else(
                 || "correct what differs, or write another queue.prefix".to_owned(),
-                |mismatch| mismatch.advice(tool),
+                |mismatch| mismatch.advice(tool()),
             ));
         }
         _ => return Verdict::Unreachable,

@@ -3,7 +3,7 @@
 //! RabbitMQ cannot change the arguments of a queue, so its messages wait in a temporary one while it is made anew. What is
 //! published meanwhile goes to `unrouted` by the alternate exchange, and is brought back at the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::{
     Channel,
@@ -18,7 +18,7 @@ use super::{
     mismatch::Mismatch,
     operator::{Operator, patiently},
     shovel::{Shovel, Step},
-    topology::Source,
+    topology::{self, Source, Topology},
     wire,
 };
 use crate::{
@@ -34,6 +34,9 @@ use crate::{
 
 /// How long an empty queue is watched before it is deleted: what was routed to it before it was unbound has come by then.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// How long messages may come to a queue to which nothing of ours leads any more.
+const ENOUGH: Duration = Duration::from_secs(120);
 
 /// What a migration has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,19 @@ pub async fn migrate(config: &Config, queue: &str) -> Result<Migrated, Failure> 
     migrated
 }
 
+/// The name of the temporary queue of `queue`.
+pub(super) fn waiting(queue: &ShortString) -> ShortString {
+    format!("{}.migrating", queue.as_str()).into()
+}
+
+/// The queues whose migration is not to be left broken off: all but the rungs.
+pub(super) fn watched(topology: &Topology) -> impl Iterator<Item = ShortString> {
+    let waiting = [QueueName::Unrouted, QueueName::Dead].map(|name| topology.queue(&name));
+    let is_watched =
+        move |source: &Source| source.exchange != source.queue || waiting.contains(&source.queue);
+    topology.sources().into_iter().filter(is_watched).map(|source| source.queue)
+}
+
 fn refusal(told: String) -> Failure {
     Failure::new(Exit::Unavailable, told)
 }
@@ -80,11 +96,12 @@ impl<'o> Migration<'o> {
         let mut sources = operator.topology.sources();
         let place = sources.iter().position(|source| source.queue.as_str() == queue)?;
         let before = sources.iter().take(place).map(|source| source.queue.clone()).collect();
-        let waiting = format!("{queue}.migrating").into();
-        Some(Self { operator, source: sources.swap_remove(place), before, waiting })
+        let source = sources.swap_remove(place);
+        Some(Self { operator, before, waiting: waiting(&source.queue), source })
     }
 
     async fn run(&self, config: &Config) -> Result<Migrated, Failure> {
+        self.refuse_others().await?;
         self.refuse_consumers().await?;
         let changed = !self.declare().await?;
         if changed {
@@ -97,8 +114,20 @@ impl<'o> Migration<'o> {
                 )));
             }
         }
-        let back = self.bring_back().await.map_err(|error| self.operator.failure(&error))?;
+        let back = self.bring_back().await?;
         Ok(Migrated { changed, messages: back + self.replay_unrouted(config).await? })
+    }
+
+    /// Two migrations of a queue would delete it while the other one holds messages of it, which are in no count.
+    async fn refuse_others(&self) -> Result<(), Failure> {
+        let queue = &self.source.queue;
+        if self.operator.lock(queue).await.map_err(|error| self.operator.failure(&error))? {
+            return Ok(());
+        }
+        Err(refusal(format!(
+            "another tool works on {}, or its connection is not dead yet; wait a minute and run this again",
+            queue.as_str()
+        )))
     }
 
     /// A dispatcher would consume and publish meanwhile, and a rung or `dead` without a bound queue loses what comes.
@@ -136,15 +165,18 @@ impl<'o> Migration<'o> {
     async fn empty(&self) -> Result<(), Failure> {
         let failed = |error| self.operator.failure(&error);
         let channel = self.prepare().await.map_err(failed)?;
+        let begun = Instant::now();
         loop {
-            self.move_all(&self.source.queue, &self.waiting).await.map_err(failed)?;
+            self.move_all(&self.source.queue, &self.waiting).await?;
             tokio::time::sleep(WATCH).await;
+            self.refuse_consumers().await?;
+            // After the look for consumers: what the last of them held is counted again.
             let seen = self.operator.look(&self.source.queue).await.map_err(failed)?;
             if seen.is_none_or(|seen| seen.messages == 0) {
                 break;
             }
+            self.refuse_more(&self.source.queue, begun)?;
         }
-        self.refuse_consumers().await?;
         // Quorum queues do not know `if-empty`; but nothing leads here any more.
         let deleting = channel.queue_delete(self.source.queue.clone(), QueueDeleteOptions::default());
         patiently(deleting).await.map_err(failed).map(drop)
@@ -168,37 +200,75 @@ impl<'o> Migration<'o> {
         }
         for key in keys {
             unbind(&channel, queue, exchange, key).await?;
+            // The plain key of a backend with a rate leads here as well.
+            unbind(&channel, queue, exchange, topology::route(key)).await?;
         }
         Ok(channel)
     }
 
     /// Moves the messages from the temporary queue to where their keys lead, and deletes it.
-    async fn bring_back(&self) -> Result<usize, SessionError> {
-        if self.operator.look(&self.waiting).await?.is_none() {
+    async fn bring_back(&self) -> Result<usize, Failure> {
+        let failed = |error| self.operator.failure(&error);
+        if self.operator.look(&self.waiting).await.map_err(failed)?.is_none() {
             return Ok(0);
         }
-        let channel = self.operator.channel().await?;
+        let channel = self.operator.channel().await.map_err(failed)?;
         if self.has_own_exchange() {
-            unbind(&channel, &self.waiting, &self.source.exchange, "").await?;
+            unbind(&channel, &self.waiting, &self.source.exchange, "").await.map_err(failed)?;
         }
-        let moved = self.move_all(&self.waiting, &self.source.exchange).await?;
-        patiently(channel.queue_delete(self.waiting.clone(), QueueDeleteOptions::default())).await?;
-        patiently(channel.exchange_delete(self.waiting.clone(), ExchangeDeleteOptions::default())).await?;
+        let mut moved = 0;
+        loop {
+            moved += self.move_all(&self.waiting, &self.source.exchange).await?;
+            if !self.operator.is_left_alone(&self.waiting).await.map_err(failed)? {
+                return Err(refusal(format!(
+                    "somebody consumes {} and may hold messages of it; stop that, and run this again",
+                    self.waiting.as_str()
+                )));
+            }
+            let left = self.operator.look(&self.waiting).await.map_err(failed)?;
+            if left.is_none_or(|left| left.messages == 0) {
+                break;
+            }
+        }
+        let (queue, exchange) = (self.waiting.clone(), self.waiting.clone());
+        patiently(channel.queue_delete(queue, QueueDeleteOptions::default())).await.map_err(failed)?;
+        patiently(channel.exchange_delete(exchange, ExchangeDeleteOptions::default()))
+            .await
+            .map_err(failed)?;
         Ok(moved)
     }
 
-    async fn move_all(&self, from: &ShortString, to: &ShortString) -> Result<usize, SessionError> {
+    /// Moves what there is, and what is given back meanwhile.
+    async fn move_all(&self, from: &ShortString, to: &ShortString) -> Result<usize, Failure> {
+        let failed = |error| self.operator.failure(&error);
         let is_dead = *from == self.operator.topology.queue(&QueueName::Dead);
         let mut step = |mut delivery: Delivery| Step::Move(to.clone(), message(&mut delivery, is_dead));
-        let mut moved = 0;
+        let (mut moved, mut first_pass) = (0, None);
         loop {
-            let messages = self.operator.look(from).await?.map_or(0, |seen| seen.messages);
+            let messages = self.operator.look(from).await.map_err(failed)?.map_or(0, |seen| seen.messages);
             if messages == 0 {
                 return Ok(moved);
             }
-            let shovel = Shovel::new(self.operator, from, false).await?;
-            moved += shovel.run(messages, &mut step).await?.moved;
+            if let Some(ended) = first_pass {
+                self.refuse_more(from, ended)?;
+            }
+            let shovel = Shovel::new(self.operator, from, false).await.map_err(failed)?;
+            moved += shovel.run(messages, &mut step).await.map_err(failed)?.moved;
+            first_pass.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// A queue that somebody fills will never be empty.
+    fn refuse_more(&self, queue: &ShortString, since: Instant) -> Result<(), Failure> {
+        if since.elapsed() < ENOUGH {
+            return Ok(());
+        }
+        Err(refusal(format!(
+            "messages come to {} all the time, although its bindings were taken away: somebody publishes to it directly, \
+             or has bound it; stop that, and run this again to finish the migration of {}",
+            queue.as_str(),
+            self.source.queue.as_str()
+        )))
     }
 
     /// Brings back what came while the queue was away.

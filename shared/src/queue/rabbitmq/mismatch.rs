@@ -35,6 +35,11 @@ impl<'t> Mismatch<'t> {
     }
 }
 
+/// What to do about a migration that was broken off.
+pub(super) fn finish(program: &str, queue: &str) -> String {
+    format!("to finish it, stop every dispatcher and gateway and run: {program} queues migrate {queue}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,16 @@
 //! A connection for an operator's tool: tried once, used by one task, closed at the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lapin::{Channel, Connection, options::ConfirmSelectOptions, types::ShortString};
+use lapin::{
+    Channel, Connection,
+    options::{ConfirmSelectOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    link::{self, Link, SessionError, with_heartbeat},
+    link::{self, Link, SessionError, refused, with_heartbeat},
     topology::{self, Seen, Topology},
 };
 use crate::{config::Config, lifecycle::Failure};
@@ -16,6 +20,15 @@ const ROLE: &str = "operator";
 
 /// How long any step may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long another tool may take to leave a queue: one that was killed a moment ago is still seen.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it has left.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// AMQP's reply code for a queue that is exclusive to another connection.
+const RESOURCE_LOCKED: u16 = 405;
 
 /// A connection, and the names of the deployment.
 pub(super) struct Operator {
@@ -50,9 +63,51 @@ impl Operator {
         patiently(topology::look(&self.connection, queue.clone())).await
     }
 
+    /// Makes this the only tool that works on `queue`, until the connection is closed. False when another one does, or when
+    /// its connection is not dead yet: what it holds is in no count.
+    pub(super) async fn lock(&self, queue: &ShortString) -> Result<bool, SessionError> {
+        let begun = Instant::now();
+        while !self.try_lock(queue).await? {
+            if begun.elapsed() > LEAVE {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(true)
+    }
+
+    /// Waits until nobody consumes `queue`. False when somebody goes on.
+    pub(super) async fn is_left_alone(&self, queue: &ShortString) -> Result<bool, SessionError> {
+        let begun = Instant::now();
+        while self.look(queue).await?.is_some_and(|seen| seen.consumers > 0) {
+            if begun.elapsed() > LEAVE {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(true)
+    }
+
+    /// An exclusive queue lives as long as the connection that has declared it, and no other connection may declare it.
+    async fn try_lock(&self, queue: &ShortString) -> Result<bool, SessionError> {
+        let (channel, name) = (self.channel().await?, format!("{}.lock", queue.as_str()));
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString(LongString::from("classic")));
+        match patiently(channel.queue_declare(name.into(), options, arguments)).await {
+            Ok(_) => patiently(channel.close(200, "locked".into())).await.map(|()| true),
+            Err(SessionError::Lapin(error))
+                if refused(&error).is_some_and(|(code, _)| code == RESOURCE_LOCKED) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// What to tell when a session has ended too early.
     pub(super) fn failure(&self, error: &SessionError) -> Failure {
-        link::failure(&self.address, error)
+        link::interruption(&self.address, error)
     }
 
     /// Says goodbye: what was read and kept goes back to where it was.
