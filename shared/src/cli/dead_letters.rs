@@ -27,32 +27,38 @@ const COLUMNS: [&str; 7] = ["ID", "SINCE (UTC)", "ROUTE", "CLASS", "ATTEMPTS", "
 
 /// Does what is asked for. `program` is named in advice.
 pub(super) async fn run(program: &str, config: &Config, command: DeadLetters) -> Result<(), Failure> {
-    let mut out = Out(Some(io::BufWriter::new(io::stdout())));
-    match command {
-        DeadLetters::List { chosen, limit, json } => list(config, chosen, limit, json, &mut out).await?,
-        DeadLetters::Show { id, place } => show(program, config, place.dead_queue(), id, &mut out).await?,
-        DeadLetters::Replay { chosen, limit } => replay(program, config, chosen, limit, &mut out).await?,
+    let mut out = Out::default();
+    let done = match command {
+        DeadLetters::List { chosen, limit, json } => list(config, chosen, limit, json, &mut out).await,
+        DeadLetters::Show { id, place } => show(program, config, place.dead_queue(), id, &mut out).await,
+        DeadLetters::Replay { chosen, limit } => replay(program, config, chosen, limit, &mut out).await,
         DeadLetters::Discard { chosen, limit, all: _ } => {
-            discard(program, config, chosen, limit, &mut out).await?;
+            discard(program, config, chosen, limit, &mut out).await
         }
-    }
-    out.flush();
-    Ok(())
+    };
+    out.print()?;
+    done
 }
 
-/// Standard output, until nobody reads it any more: `list | head` is no error.
-struct Out(Option<io::BufWriter<io::Stdout>>);
+/// What is printed when the letters are back in their queue: a reader that pauses would hold them.
+#[derive(Default)]
+struct Out(String);
 
 impl Out {
     fn line(&mut self, line: &str) {
-        if self.0.as_mut().is_some_and(|out| writeln!(out, "{line}").is_err()) {
-            self.0 = None;
-        }
+        self.0.push_str(line);
+        self.0.push('\n');
     }
 
-    fn flush(&mut self) {
-        if let Some(out) = &mut self.0 {
-            out.flush().ok();
+    /// Prints. That nobody reads any more is no error: `list | head`.
+    fn print(&self) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        let printed = stdout.write_all(self.0.as_bytes()).and_then(|()| stdout.flush());
+        match printed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(Exit::Unavailable, format!("standard output cannot be written: {error}")))
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }
@@ -109,7 +115,6 @@ async fn show(
         Action::Keep
     };
     dead_letters::visit(config, dead_queue, &mut look).await?;
-    out.flush();
     if found { Ok(()) } else { Err(missing(program, dead_queue, &[id])) }
 }
 
@@ -135,7 +140,6 @@ async fn replay(
             format!("{} stay: no queue is bound for their routes; configure the backends", done.unrouted);
         out.line(&told);
     }
-    out.flush();
     if done.missing.is_empty() { Ok(()) } else { Err(missing(program, dead_queue, &done.missing)) }
 }
 
@@ -149,7 +153,6 @@ async fn discard(
     let (dead_queue, selection) = (chosen.dead_queue(), chosen.selection(limit));
     let done = dead_letters::discard(config, dead_queue, selection).await?;
     out.line(&format!("discarded {}", letters(dead_queue, done.discarded)));
-    out.flush();
     if done.missing.is_empty() { Ok(()) } else { Err(missing(program, dead_queue, &done.missing)) }
 }
 
@@ -212,7 +215,7 @@ fn table(rows: &[[String; 7]]) -> Vec<String> {
 
 fn object(letter: &Letter) -> String {
     let message = &letter.message;
-    json!({
+    let object = json!({
         "id": message.id,
         "since": time(letter.since),
         "route": message.route,
@@ -221,8 +224,8 @@ fn object(letter: &Letter) -> String {
         "attempts": message.attempts(),
         "replays": letter.replays(),
         "reason": letter.reason(),
-    })
-    .to_string()
+    });
+    one_line(&object.to_string())
 }
 
 /// The headers that `show` prints elsewhere than among the headers.
@@ -257,9 +260,18 @@ fn whole(letter: &Letter) -> String {
     text
 }
 
-/// What comes from outside must not move the cursor of a terminal.
+/// What comes from outside must not move the cursor of a terminal, nor turn its text around.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let moves = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if moves(c) {
+            write!(line, "\\u{:04x}", u32::from(c)).ok();
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 fn time(at: UnixMillis) -> String {
@@ -295,7 +307,7 @@ mod tests {
         ];
         let expected = [
             "ID    SINCE (UTC)           ROUTE            CLASS     ATTEMPTS  REPLAYS  REASON",
-            "019a  2026-09-21T14:13:20Z  outgoing.a       rejected  1         0        status 400: no such  [2Jnumber",
+            "019a  2026-09-21T14:13:20Z  outgoing.a       rejected  1         0        status 400: no\\u000asuch \\u001b[2Jnumber",
             "019a  2026-09-21T14:13:20Z  incoming.longer  rejected  1         0        x",
         ];
         assert_eq!(table(&rows), expected);

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::consumers::Consumer;
@@ -89,13 +90,39 @@ pub(super) fn headers_to_text(headers: &Headers) -> String {
     serde_json::to_string(headers).unwrap_or_else(|_| "{}".to_owned())
 }
 
-/// The headers of a row. A damaged text must not stop the line, so it counts as none.
+/// The headers of a row. A damaged text must not stop the line, so it counts as none; a damaged value costs only itself,
+/// for what is sent must stay known.
 pub(super) fn headers_from_text(text: &str) -> Headers {
     if text == "{}" {
         return Headers::new();
     }
-    serde_json::from_str(text).unwrap_or_else(|error| {
+    let values: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap_or_else(|error| {
         tracing::warn!(%error, "the headers of a queued message are damaged and left out");
-        Headers::new()
-    })
+        serde_json::Map::new()
+    });
+    values.into_iter().filter_map(|(name, value)| Some((name, scalar(value)?))).collect()
+}
+
+fn scalar(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            tracing::warn!("a header of a queued message is damaged and left out");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_no_text_costs_no_other_header() {
+        let headers = headers_from_text(r#"{"sent":"[\"0/1\"]","attempts":3,"odd":["x"]}"#);
+        let told: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(told, [("attempts", "3"), ("sent", "[\"0/1\"]")]);
+        assert!(headers_from_text("{").is_empty());
+    }
 }
