@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use integration_tests::{
-    broker,
+    broker, eventually,
     stack::{DEADLINE, Shape, Stack},
 };
 use lapin::{
@@ -166,5 +167,35 @@ async fn queues_with_exchanges_of_their_own_are_migrated_in_the_order_of_their_d
     ensure!(told.contains("is no queue of this configuration; write its whole name"), "{told}");
     let discarded = site.stack.tool(&["dead-letters", "discard", "--unrouted", "--all"]).await?;
     ensure!(discarded.stdout == "discarded 6 unrouted messages\n", "{discarded:?}");
+    site.stack.finish().await
+}
+
+/// A frozen tool still has messages in its hands, which the queues do not count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_beside_one_that_is_frozen_is_refused_and_nothing_is_lost() -> Result<()> {
+    const COUNT: usize = 3000;
+    let site = Site::stopped(CONFIG).await?;
+    site.declare_otherwise("incoming", &site.prefix, "incoming.#").await?;
+    let queues = site.stack.queues()?;
+    let publish = async |number| {
+        queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await
+    };
+    stream::iter(0..COUNT).map(Ok).try_for_each_concurrent(50, publish).await?;
+    let mut frozen = site.stack.start_tool(&["queues", "migrate", &site.full("incoming")])?;
+    let mut most = 0;
+    eventually("the messages are being brought back", DEADLINE, async || {
+        let depth = queues.depth("incoming.migrating").await?.unwrap_or(0);
+        most = most.max(depth);
+        if depth < most { Ok(()) } else { Err(anyhow!("{depth} of {most}")) }
+    })
+    .await?;
+    frozen.pause()?;
+    let told = site.migrate("incoming", 69).await?;
+    ensure!(told.contains("another tool works on") && told.contains("run this again"), "{told}");
+    frozen.kill()?;
+    site.migrate("incoming", 0).await?;
+    let taken = queues.take_all("incoming").await?;
+    let bodies: BTreeSet<Vec<u8>> = taken.into_iter().map(|message| message.body).collect();
+    ensure!(bodies.len() == COUNT, "{} of {COUNT} are there", bodies.len());
     site.stack.finish().await
 }

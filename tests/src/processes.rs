@@ -184,6 +184,26 @@ pub async fn run_and_kill(
     Ok(runs)
 }
 
+/// A command that runs beside the test; killed when it is dropped.
+pub struct Tool(Process);
+
+impl Tool {
+    /// Starts one of our binaries that is expected to end.
+    pub fn start(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+        Process::spawn(program, command(program, env)?.args(args)).map(Self)
+    }
+
+    /// Freezes it: its connections stay open.
+    pub fn pause(&mut self) -> Result<()> {
+        self.0.child.signal(Signal::STOP)
+    }
+
+    /// Kills it (SIGKILL), frozen or not.
+    pub fn kill(&mut self) -> Result<()> {
+        self.0.child.kill()
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "to keep a developer's own settings from the services under test"

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result};
 
 use super::{DEADLINE, Shape, Stack, env};
-use crate::processes::{Finished, run_and_kill, run_to_end};
+use crate::processes::{Finished, Tool, run_and_kill, run_to_end};
 
 impl Stack {
     /// Runs one of the operator's tools, `dispatcher ARGS..` or `gateway ARGS..`, to its end.
@@ -19,6 +19,12 @@ impl Stack {
     pub async fn kill_tool(&self, args: &[&str], lifetime: Duration) -> Result<bool> {
         let (url, file) = (self.embedded_url(), self.config());
         run_and_kill(self.tool_program(), &with_config(args, &file)?, &env(url.as_deref()), lifetime).await
+    }
+
+    /// The same, running beside the test.
+    pub fn start_tool(&self, args: &[&str]) -> Result<Tool> {
+        let (url, file) = (self.embedded_url(), self.config());
+        Tool::start(self.tool_program(), &with_config(args, &file)?, &env(url.as_deref()))
     }
 
     fn tool_program(&self) -> &'static str {
