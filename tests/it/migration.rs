@@ -177,9 +177,8 @@ async fn a_migration_beside_one_that_is_frozen_is_refused_and_nothing_is_lost() 
     let site = Site::stopped(CONFIG).await?;
     site.declare_otherwise("incoming", &site.prefix, "incoming.#").await?;
     let queues = site.stack.queues()?;
-    let publish = async |number| {
-        queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await
-    };
+    let publish =
+        async |number| queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await;
     stream::iter(0..COUNT).map(Ok).try_for_each_concurrent(50, publish).await?;
     let mut frozen = site.stack.start_tool(&["queues", "migrate", &site.full("incoming")])?;
     let mut most = 0;

@@ -1,10 +1,20 @@
 //! Poison: a message that makes its app panic, hang, block or kill the process is dead-lettered alone, and what stands
 //! still is started anew.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
 use anyhow::{Result, anyhow, ensure};
 use integration_tests::{
-    eventually,
+    Provider, eventually,
+    provider::Answer,
     stack::{DEADLINE, Leftovers, Shape, Stack},
+};
+use shared::{
+    clock, envelope,
+    message::{Identity, MessageId, OutgoingMessage},
 };
 
 const CONFIG: &str = "drain_timeout = '2s'\n[backends.b]\nengine = 'httptester'\ntimeout = '1s'\n[[endpoints]]\nbackend = 'b'\n";
@@ -55,31 +65,8 @@ async fn what_kills_the_process_is_dead_lettered_alone() -> Result<()> {
     for identity in &neighbours[20..] {
         stack.accept("/backends/b/", identity, "hello").await?;
     }
-    // What a supervisor does: start it anew whenever it dies.
-    let mut starts = 0;
-    loop {
-        starts += 1;
-        ensure!(starts < MOST_STARTS, "the poison was given out {starts} times");
-        let mut dispatcher = stack.start_program(ODD).await?;
-        let lives = eventually("it dies, or the poison is dead-lettered", DEADLINE, async || {
-            match (dispatcher.exit_status()?.is_some(), stack.queues()?.depth("dead").await?) {
-                (true, _) => Ok(false),
-                (false, Some(1)) => Ok(true),
-                (false, depth) => Err(anyhow!("it lives, dead letters: {depth:?}")),
-            }
-        });
-        if lives.await? {
-            stack.adopt_sender(dispatcher);
-            break;
-        }
-    }
-    // Some were sent by a process that died later; the broker has none of them any more.
-    eventually("the neighbours are handled", DEADLINE, async || {
-        let depths = stack.queues()?.depths().await?;
-        let waiting: u32 = depths.iter().filter(|(name, _)| *name != "dead").map(|(_, depth)| depth).sum();
-        if waiting == 0 { Ok(()) } else { Err(anyhow!("{depths:?}")) }
-    })
-    .await?;
+    let starts = start_until_dead_lettered(&mut stack).await?;
+    eventually("the neighbours are handled", DEADLINE, async || all_handled(&stack).await).await?;
     let left = stack.stop().await?;
     assert_eq!((left.len(), left["dead"].len()), (1, 1));
     let body: serde_json::Value = serde_json::from_slice(&left["dead"][0].body)?;
@@ -120,4 +107,87 @@ async fn apps_that_block_every_thread_end_the_process_too() -> Result<()> {
     assert_eq!(dispatcher.wait_exit(DEADLINE).await?, 70);
     stack.stop().await?;
     Ok(())
+}
+
+/// What kills the process waits in one queue, and what other queues have does not die of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_the_process_takes_nothing_of_other_queues_along() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(200, "").after(Duration::from_millis(300)));
+    let keys = format!(
+        "[dispatcher]\nadmin_listen = '127.0.0.1:0'\n[backends.p]\nengine = 'http'\nurl = '{}'\n\
+         query = {{ msg = '{{text}}' }}\n[[endpoints]]\nbackend = 'p'\n",
+        provider.url("/send")
+    );
+    let config = format!("drain_timeout = '2s'\n{keys}");
+    let mut stack = Stack::start(Shape::Pair { ingress: 1, dispatchers: 1 }, &config, &["p"]).await?;
+    stack.kill_senders()?;
+    let queued: BTreeSet<String> = (0..5).map(|number| format!("queued {number}")).collect();
+    for text in &queued {
+        queue(&stack, text).await?;
+    }
+    let accepted: BTreeSet<String> = (0..6).map(|number| format!("accepted {number}")).collect();
+    for (number, text) in accepted.iter().enumerate() {
+        if number == 3 {
+            stack.accept("/backends/p/", "poison", "abort later").await?;
+        }
+        stack.accept("/backends/p/", &number.to_string(), text).await?;
+    }
+    start_until_dead_lettered(&mut stack).await?;
+    eventually("the neighbours are handled", DEADLINE, async || all_handled(&stack).await).await?;
+    let left = stack.stop().await?;
+    let mut calls: BTreeMap<String, usize> = BTreeMap::new();
+    for text in provider.texts("msg") {
+        *calls.entry(text).or_default() += 1;
+    }
+    let all: BTreeSet<String> = queued.union(&accepted).cloned().collect();
+    assert_eq!(calls.keys().cloned().collect::<BTreeSet<_>>(), all);
+    assert!(calls.values().all(|count| *count <= 4), "{calls:?}");
+    assert_eq!((left.len(), left["dead"].len()), (1, 1), "{calls:?}");
+    let body: serde_json::Value = serde_json::from_slice(&left["dead"][0].body)?;
+    assert_eq!(body["identity"].as_str(), Some("poison"));
+    Ok(())
+}
+
+/// Queues an outgoing message past ingress and router.
+async fn queue(stack: &Stack, text: &str) -> Result<()> {
+    let message = OutgoingMessage {
+        id: MessageId::new(),
+        accepted_at: clock::now(),
+        backend: "p".parse()?,
+        identities: vec![Identity::from("+1")],
+        text: text.to_owned(),
+        in_response_to: None,
+        fields: BTreeMap::new(),
+    };
+    let properties = lapin::BasicProperties::default().with_delivery_mode(2);
+    stack.queues()?.publish("outgoing.p", properties, &envelope::encode(&message)).await
+}
+
+/// What a supervisor does: starts it anew whenever it dies, and says how often.
+async fn start_until_dead_lettered(stack: &mut Stack) -> Result<usize> {
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        ensure!(starts < MOST_STARTS, "the poison was given out {starts} times");
+        let mut dispatcher = stack.start_program(ODD).await?;
+        let lives = eventually("it dies, or the poison is dead-lettered", DEADLINE, async || {
+            match (dispatcher.exit_status()?.is_some(), stack.queues()?.depth("dead").await?) {
+                (true, _) => Ok(false),
+                (false, Some(depth)) if depth > 0 => Ok(true),
+                (false, depth) => Err(anyhow!("it lives, dead letters: {depth:?}")),
+            }
+        });
+        if lives.await? {
+            stack.adopt_sender(dispatcher);
+            return Ok(starts);
+        }
+    }
+}
+
+/// Some were sent by a process that died later; the broker has none of them any more.
+async fn all_handled(stack: &Stack) -> Result<()> {
+    let depths = stack.queues()?.depths().await?;
+    let waiting: u32 = depths.iter().filter(|(name, _)| *name != "dead").map(|(_, depth)| depth).sum();
+    if waiting == 0 { Ok(()) } else { Err(anyhow!("{depths:?}")) }
 }

@@ -23,6 +23,8 @@ mod operator;
 
 mod publisher;
 
+mod quarantine;
+
 mod topology;
 
 mod wire;

@@ -4,6 +4,7 @@
 use std::{
     process::{self, ExitCode},
     thread,
+    time::Duration,
 };
 
 use dispatcher::apps::{App, Claim, Context, Step};
@@ -20,6 +21,12 @@ impl App for Odd {
         match context.message.text.as_str() {
             "panic" => panic!("on purpose"),
             "abort" => process::abort(),
+            "abort later" => {
+                return Step::later(async {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    process::abort()
+                });
+            }
             "endless" => return Step::later(std::future::pending()),
             "block" => loop {
                 thread::park();

@@ -1,6 +1,9 @@
 //! Consumes and settles: one task owns the connection, a channel a queue, and every acknowledgement.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{
     FutureExt, StreamExt,
@@ -20,6 +23,7 @@ use super::{
     link::{Link, Pauses, SessionError},
     mover::{self, Mover},
     publisher::{MOVE_PAUSE, Publisher},
+    quarantine::Quarantine,
     wire,
 };
 use crate::queue::{Deliveries, Delivery, Destination, Message, QueueName, Receipt, Settle};
@@ -57,8 +61,8 @@ pub(super) fn start(
     let (link, publisher) = (Arc::clone(link), publisher.clone());
     let (lifecycle, tasks) = (link.lifecycle.clone(), link.tasks.clone());
     let run = async move {
-        let mut pauses = Pauses::new(ROLE);
-        while let Err(error) = session(&link, &publisher, &mut subscriptions).await {
+        let (mut pauses, mut first) = (Pauses::new(ROLE), true);
+        while let Err(error) = session(&link, &publisher, &mut subscriptions, &mut first).await {
             if link.lifecycle.is_stopping() || !pauses.after(&error, &link).await {
                 return;
             }
@@ -126,6 +130,8 @@ struct Session {
     consumers: Vec<Consumer>,
     movers: Vec<Mover>,
     events: SelectAll<BoxStream<'static, Event>>,
+    /// In the first session only: a process that lives on after a lost connection was not killed by a message.
+    quarantine: Option<Quarantine<lapin::message::Delivery>>,
 }
 
 /// One queue's channel and consumer.
@@ -146,6 +152,7 @@ async fn session(
     link: &Link,
     publisher: &Publisher,
     subscriptions: &mut Vec<Subscription>,
+    first: &mut bool,
 ) -> Result<(), SessionError> {
     let opening = async {
         tokio::select! {
@@ -157,6 +164,7 @@ async fn session(
         subscriptions.clear();
         return Ok(());
     };
+    session.quarantine = std::mem::take(first).then(|| Quarantine::new(Instant::now()));
     link.ready(ROLE, format!("attached to {}", count(subscriptions.len(), "queue")));
     let moved = mover::run(std::mem::take(&mut session.movers), link, publisher);
     let ended = tokio::try_join!(consume(link, publisher, subscriptions, &mut session), moved).map(drop);
@@ -168,8 +176,13 @@ async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, Se
     let connection = Connection::connect(link.url(), Link::properties(ROLE)).await?;
     link.topology.declare(&connection).await?;
     link.refuse_unfinished(&connection).await?;
-    let mut session =
-        Session { connection, consumers: Vec::new(), movers: Vec::new(), events: SelectAll::new() };
+    let mut session = Session {
+        connection,
+        consumers: Vec::new(),
+        movers: Vec::new(),
+        events: SelectAll::new(),
+        quarantine: None,
+    };
     for (index, subscription) in subscriptions.iter().enumerate() {
         let queue = link.topology.queue(&subscription.queue);
         let single = link.topology.is_single(&subscription.queue);
@@ -254,9 +267,34 @@ impl Consumer {
 }
 
 impl Session {
+    /// Gives the delivery back when it may be handed over at once.
+    fn admit(
+        &mut self,
+        queue: usize,
+        delivery: lapin::message::Delivery,
+    ) -> Option<lapin::message::Delivery> {
+        let (consumer, tag) = (&mut self.consumers[queue], delivery.delivery_tag);
+        consumer.outstanding.deliver(tag);
+        if consumer.probation.is_none() {
+            return Some(delivery);
+        }
+        consumer.probation = Some(delivery.redelivered);
+        let Some(quarantine) = &mut self.quarantine else { return Some(delivery) };
+        quarantine.hold((queue, tag), delivery.redelivered, delivery);
+        None
+    }
+
+    /// What was held, and may be handed over.
+    fn released(&mut self) -> Vec<((usize, u64), lapin::message::Delivery)> {
+        self.quarantine.as_mut().map(|quarantine| quarantine.release(Instant::now())).unwrap_or_default()
+    }
+
     /// Acknowledges what is settled, together what is of one queue.
     async fn settle(&mut self, settled: &mut Vec<Settled>, stopping: bool) -> Result<(), SessionError> {
         settled.sort_unstable_by_key(|settled| settled.queue);
+        for Settled { queue, tag } in settled.iter() {
+            self.quarantine.iter_mut().for_each(|quarantine| quarantine.settled((*queue, *tag)));
+        }
         for same in settled.chunk_by(|one, other| one.queue == other.queue) {
             let (queue, tags): (_, Vec<u64>) =
                 (same[0].queue, same.iter().map(|settled| settled.tag).collect());
@@ -297,10 +335,11 @@ async fn consume(
             },
             Some(event) = session.events.next(), if !handles.is_empty() => {
                 let (index, number, delivery) = event;
-                let consumer = &mut session.consumers[index];
                 match delivery {
-                    Some(delivery) => hand_over(&subscriptions[index], consumer, &handles[index], delivery?),
-                    None if number == consumer.number => {
+                    Some(delivery) => if let Some(delivery) = session.admit(index, delivery?) {
+                        hand_over(&subscriptions[index], &handles[index], delivery);
+                    },
+                    None if number == session.consumers[index].number => {
                         return Err(SessionError::Cancelled(subscriptions[index].queue.to_string()));
                     }
                     None => {}
@@ -309,25 +348,21 @@ async fn consume(
             () = link.lifecycle.stopping(), if !handles.is_empty() => {
                 subscriptions.clear();
                 handles.clear();
+                // The broker has what is held.
+                session.quarantine = None;
                 session.consumers.iter().try_for_each(Consumer::cancel)?;
             }
             _ = look.tick() => if !session.connection.status().connected() {
                 return Err(SessionError::Lost);
             },
         }
+        for ((index, _), delivery) in session.released() {
+            hand_over(&subscriptions[index], &handles[index], delivery);
+        }
     }
 }
 
-fn hand_over(
-    subscription: &Subscription,
-    consumer: &mut Consumer,
-    session: &Arc<dyn Settle>,
-    mut delivery: lapin::message::Delivery,
-) {
-    consumer.outstanding.deliver(delivery.delivery_tag);
-    if consumer.probation.is_some() {
-        consumer.probation = Some(delivery.redelivered);
-    }
+fn hand_over(subscription: &Subscription, session: &Arc<dyn Settle>, mut delivery: lapin::message::Delivery) {
     let delivery = Delivery {
         redelivered: delivery.redelivered,
         receipt: Receipt::new(Arc::clone(session), delivery.delivery_tag),

@@ -195,9 +195,16 @@ impl Topology {
             // No error when there is no such queue.
             return channel.queue_unbind(other, self.exchange(), key, FieldTable::default()).await;
         }
+        if look(connection, other.clone()).await?.is_some() {
+            return Ok(());
+        }
+        self.bind(channel, self.queue(name), key.clone()).await?;
+        // Who declares it takes this binding away, but may have done so before it was there.
         match look(connection, other).await? {
-            Some(_) => Ok(()),
-            None => self.bind(channel, self.queue(name), key).await,
+            Some(_) => {
+                channel.queue_unbind(self.queue(name), self.exchange(), key, FieldTable::default()).await
+            }
+            None => Ok(()),
         }
     }
 
