@@ -3,19 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use integration_tests::{
-    Provider, eventually,
+    Provider, Queues, broker, eventually,
     provider::{Answer, Request},
     stack::{DEADLINE, Shape, Stack},
 };
 use shared::{
-    clock, envelope,
+    clock::{self, UnixMillis},
+    config::Config,
+    envelope,
+    lifecycle::Lifecycle,
     message::{Identity, MessageId, OutgoingMessage},
+    queue::{self, Deliveries, Disposition, Headers, Message, Queue, QueueName, RetryPolicy},
 };
 
 use crate::on_every_shape;
@@ -54,14 +59,14 @@ async fn post(stack: &Stack, backend: &str, count: usize) -> Result<()> {
 }
 
 /// Queues a message for each number, in this order, past ingress and router.
-async fn queue(stack: &Stack, key: &str, numbers: std::ops::Range<usize>) -> Result<()> {
+async fn enqueue(stack: &Stack, key: &str, numbers: std::ops::Range<usize>) -> Result<()> {
     for number in numbers {
-        queue_one(stack, key, number, vec![Identity::from(format!("+{}", number % 5))]).await?;
+        enqueue_one(stack, key, number, vec![Identity::from(format!("+{}", number % 5))]).await?;
     }
     Ok(())
 }
 
-async fn queue_one(stack: &Stack, key: &str, number: usize, identities: Vec<Identity>) -> Result<()> {
+async fn enqueue_one(stack: &Stack, key: &str, number: usize, identities: Vec<Identity>) -> Result<()> {
     let message = OutgoingMessage {
         id: MessageId::new(),
         accepted_at: clock::now(),
@@ -154,7 +159,7 @@ async fn the_parts_are_counted_and_not_the_messages() -> Result<()> {
     let identities =
         |message: usize| (0..20).map(|number| Identity::from(format!("{message}{number}"))).collect();
     for message in 0..3 {
-        queue_one(&stack, SINGLE, message, identities(message)).await?;
+        enqueue_one(&stack, SINGLE, message, identities(message)).await?;
     }
     let requests = provider.wait_for(60, DEADLINE).await?;
     stack.finish().await?;
@@ -169,7 +174,7 @@ async fn each_connection_is_sent_in_order_whichever_dispatcher_sends() -> Result
     let (provider, count) = (Provider::start()?, 60);
     provider.behave(Answer::new(200, "").after(Duration::from_millis(20)));
     let stack = Stack::start(THREE, &config(&provider, &[("p", "rate = 30")]), &["p"]).await?;
-    queue(&stack, SINGLE, 0..count).await?;
+    enqueue(&stack, SINGLE, 0..count).await?;
     let requests = provider.wait_for(count, DEADLINE).await?;
     stack.finish().await?;
     ensure_within(30.0, 4, &requests)?;
@@ -180,7 +185,7 @@ async fn each_connection_is_sent_in_order_whichever_dispatcher_sends() -> Result
 async fn the_rate_holds_when_the_dispatcher_that_sends_dies() -> Result<()> {
     let (provider, count) = (Provider::start()?, 80);
     let mut stack = Stack::start(THREE, &config(&provider, &[("p", "rate = 20")]), &["p"]).await?;
-    queue(&stack, SINGLE, 0..count).await?;
+    enqueue(&stack, SINGLE, 0..count).await?;
     let before = provider.wait_for(20, DEADLINE).await?.len();
     stack.kill_sender_by_log("INFO sent ")?;
     wait_for_all(&provider, count).await?;
@@ -225,18 +230,18 @@ async fn a_rate_is_added_and_removed_with_a_backlog() -> Result<()> {
     let with = |keys: &str| config(&provider, &[("p", keys)]);
     provider.behave_once(Answer::new(500, ""));
     let mut stack = Stack::start(THREE, &with("rate = 1"), &["p"]).await?;
-    queue(&stack, SINGLE, 0..40).await?;
+    enqueue(&stack, SINGLE, 0..40).await?;
     provider.wait_for(1, DEADLINE).await?;
     stack.restart_with(&with("concurrency = 1")).await?;
     wait_for_all(&provider, 40).await?;
     stack.queues()?.wait_depth("outgoing.p.single", 0, DEADLINE).await?;
 
     provider.behave(Answer::new(200, "").after(Duration::from_millis(500)));
-    queue(&stack, "outgoing.p", 40..80).await?;
+    enqueue(&stack, "outgoing.p", 40..80).await?;
     provider.wait_for(45, DEADLINE).await?;
     stack.restart_with(&with("rate = 40")).await?;
     provider.behave(Answer::new(200, ""));
-    queue(&stack, SINGLE, 80..90).await?;
+    enqueue(&stack, SINGLE, 80..90).await?;
     wait_for_all(&provider, 90).await?;
     stack.queues()?.wait_depth("outgoing.p", 0, DEADLINE).await?;
     stack.finish().await?;
@@ -285,9 +290,89 @@ async fn what_comes_to_the_other_queue_later_is_moved() -> Result<()> {
     let with = |keys: &str| config(&provider, &[("p", keys)]);
     let mut stack = Stack::start(THREE, &with(""), &["p"]).await?;
     stack.restart_with(&with("rate = 100")).await?;
-    queue(&stack, "outgoing.p", 0..30).await?;
+    enqueue(&stack, "outgoing.p", 0..30).await?;
     wait_for_all(&provider, 30).await?;
     stack.finish().await?;
     ensure!(provider.count() == 30, "{} were sent", provider.count());
     ensure_within(100.0, 4, &provider.requests())
+}
+
+/// A canary with the other configuration comes, queues something for the queue that it knows, and goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_short_lived_process_with_the_other_configuration_queues_is_moved() -> Result<()> {
+    let prefix = format!("s{}", uuid::Uuid::new_v4().simple());
+    let steady = Process::start(&prefix, "rate = 20").await?;
+    let mut deliveries = steady.consume().await?;
+    let canary = Process::start(&prefix, "").await?;
+    canary.publish("stranded").await?;
+    canary.stop().await;
+    let delivery = tokio::time::timeout(DEADLINE, deliveries.next()).await?.context("no delivery")?;
+    ensure!(delivery.message.id == "stranded");
+    delivery
+        .receipt
+        .settle(delivery.message, Disposition::Done, &RetryPolicy::new(&steady.config.queue))
+        .await;
+    drop(deliveries);
+    steady.stop().await;
+    let queues = Queues::connect(&broker::shared_url()?, &prefix, &["a"], &["200ms"]).await?;
+    let depths = queues.depths().await?;
+    ensure!(depths.values().all(|depth| *depth == 0), "{depths:?}");
+    queues.delete_everything().await
+}
+
+/// The queue as one process has it.
+struct Process {
+    config: Config,
+    lifecycle: Lifecycle,
+    queue: Arc<dyn Queue>,
+}
+
+impl Process {
+    /// Starts one whose backend `a` has these keys.
+    async fn start(prefix: &str, keys: &str) -> Result<Self> {
+        let text = format!(
+            "[queue]\nurl = '{}'\nprefix = '{prefix}'\nretry = ['200ms']\n\
+             [backends.a]\nengine = 'httptester'\n{keys}\n",
+            broker::shared_url()?
+        );
+        let config = Config::parse("test", &text, &BTreeMap::new())?;
+        let lifecycle = Lifecycle::default();
+        let queue = queue::open(&config, &lifecycle)?;
+        let process = Self { config, lifecycle, queue };
+        process.ready().await?;
+        Ok(process)
+    }
+
+    async fn ready(&self) -> Result<()> {
+        eventually("the queue is ready", DEADLINE, async || {
+            let checks = self.queue.checks();
+            ensure!(checks.iter().all(|check| check.ok), "{checks:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn consume(&self) -> Result<Deliveries> {
+        let queues = vec![(QueueName::Outgoing("a".parse()?), 5)];
+        let deliveries = self.queue.consume(queues).pop().context("no deliveries")?;
+        self.ready().await?;
+        Ok(deliveries)
+    }
+
+    async fn publish(&self, id: &str) -> Result<()> {
+        let message = Message {
+            id: id.to_owned(),
+            kind: "outgoing.v1".to_owned(),
+            route: "outgoing.a".to_owned(),
+            body: "{}".into(),
+            published_at: UnixMillis(0),
+            headers: Headers::new(),
+        };
+        Ok(self.queue.publish(message).await?)
+    }
+
+    async fn stop(self) {
+        self.lifecycle.stop();
+        self.queue.close().await;
+    }
 }

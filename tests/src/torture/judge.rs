@@ -22,6 +22,9 @@ const QUIET: Duration = Duration::from_secs(180);
 /// How many lost messages are shown with what the logs say of them.
 const SHOWN: usize = 10;
 
+/// How many messages may be taken for poison because they were given back too often.
+const MOST_CRASHED: usize = 20;
+
 /// How many of the last lines of a lost message are shown.
 const LINES: usize = 14;
 
@@ -195,6 +198,17 @@ impl Report {
         let mut problems = Vec::new();
         for (queue, left) in &self.found.waiting {
             problems.push(format!("{} messages are left in {queue}: {:?}", left.len(), first(left)));
+        }
+        // Nothing in the script is a reason for any other class; and `crashed` has one for a message here and there.
+        let dead = || self.found.dead.iter().map(|(number, class)| (*number, class.as_str()));
+        let is_expected = |number, class: &str| {
+            class.ends_with("crashed") || class == "unknown" && backend_of(number) == BACKENDS[0]
+        };
+        for (number, class) in dead().filter(|(number, class)| !is_expected(*number, class)).take(SHOWN) {
+            problems.push(format!("{number} is dead-lettered as {class}"));
+        }
+        if dead().filter(|(_, class)| class.ends_with("crashed")).count() > MOST_CRASHED {
+            problems.push(format!("more than {MOST_CRASHED} are dead-lettered as crashed"));
         }
         for (number, calls) in self.calls.iter().filter(|(_, calls)| calls.keys.len() > 1) {
             problems.push(format!("{number} was sent under different keys: {:?}", calls.keys));

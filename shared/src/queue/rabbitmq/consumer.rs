@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::{
     acks::{Ack, Outstanding, SETTLE},
     link::{Link, Pauses, SessionError},
-    mover::{self, Mover},
-    publisher::{MOVE_PAUSE, Publisher},
+    mover,
+    publisher::Publisher,
     quarantine::Quarantine,
     wire,
 };
@@ -102,15 +102,9 @@ impl Settle for SessionQueue {
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
         let moved = async move {
-            let mut told = false;
-            while let Err(error) = self.publisher.publish(message.clone(), destination).await {
-                // Once a message: a broker can be away for hours.
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
-                }
-                tokio::time::sleep(MOVE_PAUSE).await;
+            if self.publisher.publish_until_taken(&message, destination, || self.is_lost()).await {
+                self.done(tag);
             }
-            self.done(tag);
         };
         async move {
             tokio::select! {
@@ -126,9 +120,8 @@ impl Settle for SessionQueue {
 type Event = (usize, u32, Option<lapin::Result<lapin::message::Delivery>>);
 
 struct Session {
-    connection: Connection,
+    connection: Arc<Connection>,
     consumers: Vec<Consumer>,
-    movers: Vec<Mover>,
     events: SelectAll<BoxStream<'static, Event>>,
     /// In the first session only: a process that lives on after a lost connection was not killed by a message.
     quarantine: Option<Quarantine<lapin::message::Delivery>>,
@@ -166,23 +159,20 @@ async fn session(
     };
     session.quarantine = std::mem::take(first).then(|| Quarantine::new(Instant::now()));
     link.ready(ROLE, format!("attached to {}", count(subscriptions.len(), "queue")));
-    let moved = mover::run(std::mem::take(&mut session.movers), link, publisher);
+    let connection = Arc::clone(&session.connection);
+    let queues = subscriptions.iter().map(|subscription| subscription.queue.clone()).collect();
+    let moved = mover::run(&connection, queues, link, publisher);
     let ended = tokio::try_join!(consume(link, publisher, subscriptions, &mut session), moved).map(drop);
-    Link::close_connection(&session.connection).await;
+    Link::close_connection(&connection).await;
     ended
 }
 
 async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, SessionError> {
-    let connection = Connection::connect(link.url(), Link::properties(ROLE)).await?;
+    let connection = Arc::new(Connection::connect(link.url(), Link::properties(ROLE)).await?);
     link.topology.declare(&connection).await?;
     link.refuse_unfinished(&connection).await?;
-    let mut session = Session {
-        connection,
-        consumers: Vec::new(),
-        movers: Vec::new(),
-        events: SelectAll::new(),
-        quarantine: None,
-    };
+    let mut session =
+        Session { connection, consumers: Vec::new(), events: SelectAll::new(), quarantine: None };
     for (index, subscription) in subscriptions.iter().enumerate() {
         let queue = link.topology.queue(&subscription.queue);
         let single = link.topology.is_single(&subscription.queue);
@@ -197,9 +187,6 @@ async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, Se
         };
         session.events.push(consumer.attach(index, 1).await?);
         session.consumers.push(consumer);
-        if let QueueName::Outgoing(backend) = &subscription.queue {
-            session.movers.extend(Mover::attach(&session.connection, link, backend).await?);
-        }
     }
     Ok(session)
 }

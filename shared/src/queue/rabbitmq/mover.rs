@@ -8,22 +8,19 @@ use futures_util::{
     future::{join_all, try_join_all},
 };
 use lapin::{
-    Channel, Connection,
+    Channel, Connection, Consumer,
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::FieldTable,
+    types::{FieldTable, ShortString},
 };
 
 use super::{
     link::{Link, SessionError},
-    publisher::{MOVE_PAUSE, Publisher},
+    publisher::Publisher,
     topology::look,
     wire,
 };
-use crate::{
-    message::BackendName,
-    queue::{Destination, QueueName},
-};
+use crate::queue::{Destination, QueueName};
 
 /// How many messages are moved together, and in the order in which they come.
 const TOGETHER: u16 = 100;
@@ -31,36 +28,66 @@ const TOGETHER: u16 = 100;
 /// How long it rests after those. Two processes with different configurations may give a message back and forth.
 const REST: Duration = Duration::from_millis(200);
 
-/// Empties one queue.
-pub(super) struct Mover {
-    channel: Channel,
-    deliveries: lapin::Consumer,
+/// How often a queue is looked for that is not there. A process with the other configuration may declare it at any time.
+const LOOK_FOR: Duration = Duration::from_secs(10);
+
+/// Empties the queues that the backends among `queues` do not use, until a stop.
+pub(super) async fn run(
+    connection: &Connection,
+    queues: Vec<QueueName>,
+    link: &Link,
+    publisher: &Publisher,
+) -> Result<(), SessionError> {
+    let used = queues.into_iter().filter(|queue| matches!(queue, QueueName::Outgoing(_)));
+    let movers =
+        used.map(|used| Mover { queue: link.topology.other_queue(&used), connection, link, publisher });
+    try_join_all(movers.map(Mover::run)).await.map(drop)
 }
 
-impl Mover {
-    /// Consumes the queue that `backend` does not use, if there is one.
-    pub(super) async fn attach(
-        connection: &Connection,
-        link: &Link,
-        backend: &BackendName,
-    ) -> lapin::Result<Option<Self>> {
-        let queue = link.topology.other_queue(&QueueName::Outgoing(backend.clone()));
-        let Some(seen) = look(connection, queue.clone()).await? else { return Ok(None) };
-        let channel = connection.create_channel().await?;
+/// Empties one queue.
+struct Mover<'s> {
+    queue: ShortString,
+    connection: &'s Connection,
+    link: &'s Link,
+    publisher: &'s Publisher,
+}
+
+impl Mover<'_> {
+    /// Consumes the queue as long as there is one, and looks for it whenever there is none.
+    async fn run(self) -> Result<(), SessionError> {
+        let stopping = || self.link.lifecycle.stopping();
+        loop {
+            let attached = tokio::select! {
+                attached = self.attach() => attached?,
+                () = stopping() => return Ok(()),
+            };
+            if let Some((channel, deliveries)) = attached {
+                self.empty(&channel, deliveries).await?;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_FOR) => {}
+                () = stopping() => return Ok(()),
+            }
+        }
+    }
+
+    async fn attach(&self) -> lapin::Result<Option<(Channel, Consumer)>> {
+        let queue = &self.queue;
+        let Some(seen) = look(self.connection, queue.clone()).await? else { return Ok(None) };
+        let channel = self.connection.create_channel().await?;
         if seen.messages > 0 {
-            tracing::info!(%backend, %queue, left = seen.messages, "not used with this configuration: what is left in it is moved");
+            tracing::info!(%queue, left = seen.messages, "not used with this configuration: what is left in it is moved");
         }
         channel.basic_qos(TOGETHER, BasicQosOptions::default()).await?;
         let (tag, options) = (queue.clone(), BasicConsumeOptions::default());
-        let deliveries = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
-        Ok(Some(Self { channel, deliveries }))
+        let deliveries = channel.basic_consume(queue.clone(), tag, options, FieldTable::default()).await?;
+        Ok(Some((channel, deliveries)))
     }
 
     /// Moves until a stop, or until the queue is deleted.
-    async fn run(self, link: &Link, publisher: &Publisher) -> Result<(), SessionError> {
-        let Self { channel, deliveries } = self;
+    async fn empty(&self, channel: &Channel, deliveries: Consumer) -> lapin::Result<()> {
         let mut deliveries = deliveries.ready_chunks(TOGETHER.into());
-        let stopping = || link.lifecycle.stopping();
+        let stopping = || self.link.lifecycle.stopping();
         loop {
             let together = tokio::select! {
                 together = deliveries.next() => together,
@@ -68,7 +95,7 @@ impl Mover {
             };
             let Some(together) = together else { return Ok(()) };
             let together: Vec<Delivery> = together.into_iter().collect::<lapin::Result<_>>()?;
-            let moves = together.into_iter().map(|delivery| move_back(link, publisher, &channel, delivery));
+            let moves = together.into_iter().map(|delivery| self.move_back(channel, delivery));
             join_all(moves).await.into_iter().collect::<lapin::Result<()>>()?;
             tokio::select! {
                 () = tokio::time::sleep(REST) => {}
@@ -76,27 +103,14 @@ impl Mover {
             }
         }
     }
-}
 
-/// Runs all movers, until a stop.
-pub(super) async fn run(movers: Vec<Mover>, link: &Link, publisher: &Publisher) -> Result<(), SessionError> {
-    try_join_all(movers.into_iter().map(|mover| mover.run(link, publisher))).await.map(drop)
-}
-
-async fn move_back(
-    link: &Link,
-    publisher: &Publisher,
-    channel: &Channel,
-    mut delivery: Delivery,
-) -> lapin::Result<()> {
-    let (tag, message) = (delivery.delivery_tag, wire::message(&mut delivery));
-    while let Err(error) = publisher.publish(message.clone(), Destination::Back).await {
-        if link.lifecycle.is_stopping() {
-            // It stays where it is, and the next process moves it.
-            return Ok(());
+    async fn move_back(&self, channel: &Channel, mut delivery: Delivery) -> lapin::Result<()> {
+        let (tag, message) = (delivery.delivery_tag, wire::message(&mut delivery));
+        let stops = || self.link.lifecycle.is_stopping();
+        if self.publisher.publish_until_taken(&message, Destination::Back, stops).await {
+            return channel.basic_ack(tag, BasicAckOptions::default()).await;
         }
-        tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
-        tokio::time::sleep(MOVE_PAUSE).await;
+        // It stays where it is, and the next process moves it.
+        Ok(())
     }
-    channel.basic_ack(tag, BasicAckOptions::default()).await
 }
