@@ -104,8 +104,10 @@ async fn a_stop_during_a_pause_leaves_the_messages_where_they_are(shape: Shape) 
     }
     p.wait_for(1, DEADLINE).await?;
     let left = stack.stop().await?;
-    assert_eq!(left.keys().collect::<Vec<_>>(), ["outgoing.p"]);
-    assert_eq!(left["outgoing.p"].len(), 40);
+    // The last of them may not have been routed yet.
+    let mut queues = left.keys();
+    ensure!(queues.all(|queue| ["incoming", "outgoing.p"].contains(&queue.as_str())), "{left:?}");
+    assert_eq!(left.values().map(Vec::len).sum::<usize>(), 40);
     ensure!(left["outgoing.p"].iter().all(|message| !message.headers.contains_key("attempts")), "{left:?}");
     Ok(())
 }
