@@ -7,7 +7,7 @@ use shared::{
     config::Config,
     lifecycle::Lifecycle,
     message::{BackendName, Identity, IncomingMessage, OutgoingMessage},
-    queue::{Disposition, Headers, Message, Publish, Route, header},
+    queue::{Disposition, Headers, Message, Publish, Route, header, publish_until_taken},
     telemetry::{Chain, Privacy},
     trace,
 };
@@ -16,9 +16,6 @@ use crate::{
     lanes::{Hold, Work},
     router::{Outcome, Routed, Router},
 };
-
-/// How long a reply that could not be published waits before it is published again.
-const PUBLISH_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long a reply is still waited for when the process stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -86,22 +83,13 @@ impl Inbound {
             // It ends in `unrouted`, from where it can be replayed when the backend is there.
             tracing::error!(message_id = %reply.id, backend = %reply.backend, "an app sends to a backend that is not configured");
         }
-        let publishing = async {
-            let mut told = false;
-            while let Err(error) = self.queue.publish_patiently(message.clone()).await {
-                // Once a message: a broker can be away for hours.
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(message_id = %reply.id, %error, "the reply cannot be queued yet");
-                }
-                tokio::time::sleep(PUBLISH_PAUSE).await;
-            }
-        };
+        let publish = || self.queue.publish_patiently(message.clone());
         let given_up = async {
             self.lifecycle.stopping().await;
             tokio::time::sleep(STOP_PATIENCE).await;
         };
         tokio::select! {
-            () = publishing => true,
+            taken = publish_until_taken(&message.id, publish, || false) => taken,
             () = given_up => false,
             // Whoever gets the message makes the same replies.
             () = hold.lost() => false,

@@ -1,6 +1,6 @@
 //! What is passed between the services: [`IncomingMessage`], [`OutgoingMessage`], and the words they are made of.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,6 +19,13 @@ pub struct BackendName(Arc<str>);
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a backend name is 1 to 64 letters, digits, `_` or `-`")]
 pub struct InvalidBackendName;
+
+impl Borrow<str> for BackendName {
+    /// So that a map by backend is asked with a part of a route.
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl BackendName {
     /// The name as text.

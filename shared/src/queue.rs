@@ -369,6 +369,28 @@ fn note_move(id: &str, route: String, class: &'static str, destination: Destinat
     metrics::counter!(name, "route" => route, "class" => class).increment(1);
 }
 
+/// How long a message waits that could not be published, before it is published again.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(500);
+
+/// Publishes the message of this id until it is taken, or until `give_up` says so after a failure. True when it is taken.
+pub async fn publish_until_taken<F>(id: &str, publish: impl Fn() -> F, give_up: impl Fn() -> bool) -> bool
+where
+    F: Future<Output = Result<(), PublishError>>,
+{
+    let mut told = false;
+    while let Err(error) = publish().await {
+        if give_up() {
+            return false;
+        }
+        // Once a message: a broker can be away for hours.
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(message_id = id, %error, "cannot be queued yet");
+        }
+        tokio::time::sleep(PUBLISH_PAUSE).await;
+    }
+    true
+}
+
 /// Opens the queue that `config` names. An embedded one is opened at once; RabbitMQ is connected in the background.
 pub fn open(config: &Config, lifecycle: &Lifecycle) -> Result<Arc<dyn Queue>, Failure> {
     Ok(match &config.queue.url {

@@ -1,8 +1,11 @@
 //! The operator's tool for dead letters, by the real programs, on both queues.
 
-use anyhow::{Context, Result, ensure};
+use std::{collections::BTreeSet, fs::File, time::Duration};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use integration_tests::{
-    Provider,
+    Provider, eventually,
     processes::{Finished, run_to_end},
     provider::{Answer, Behaviour},
     stack::{DEADLINE, Shape, Stack},
@@ -16,7 +19,11 @@ on_every_shape!(
     filters_say_which_are_listed_and_discarded,
     a_replay_of_what_is_rejected_again_ends,
     letters_are_replayed_while_nothing_runs,
+    a_replay_that_was_killed_loses_no_letter,
+    what_cannot_be_printed_is_an_error,
 );
+
+const PAIR: Shape = Shape::Pair { ingress: 1, dispatchers: 1 };
 
 /// A configuration with the backends `p` and `q`, both of `provider`.
 fn config(provider: &Provider) -> String {
@@ -165,12 +172,87 @@ async fn letters_are_replayed_while_nothing_runs(shape: Shape) -> Result<()> {
     stack.finish().await
 }
 
+async fn a_replay_that_was_killed_loses_no_letter(shape: Shape) -> Result<()> {
+    const COUNT: usize = 400;
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(400, ""));
+    let stack = Stack::start(shape, &config(&provider), &["p", "q"]).await?;
+    let post = async |number: usize| {
+        stack.accept("/backends/p/", &number.to_string(), &format!("echo {number}")).await
+    };
+    stream::iter(0..COUNT).map(Ok).try_for_each_concurrent(20, post).await?;
+    stack.wait_dead(COUNT).await?;
+    provider.behave(Answer::new(200, ""));
+    let mut killed = 0;
+    for lifetime in [10, 20, 30, 40, 60, 80, 120] {
+        let lifetime = Duration::from_millis(lifetime);
+        killed += usize::from(stack.kill_tool(&["dead-letters", "replay"], lifetime).await?);
+    }
+    ensure!(killed > 0, "no run was killed");
+    run(&stack, &["replay"]).await?;
+    eventually("every letter is sent", DEADLINE, async || {
+        let requests = provider.requests().split_off(COUNT);
+        let sent: BTreeSet<_> = requests.iter().filter_map(|request| request.field("to")).collect();
+        if sent.len() == COUNT { Ok(()) } else { Err(anyhow!("{} of {COUNT}", sent.len())) }
+    })
+    .await?;
+    stack.finish().await
+}
+
+async fn what_cannot_be_printed_is_an_error(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, &config(&Provider::start()?), &["p", "q"]).await?;
+    let full = File::options().write(true).open("/dev/full")?;
+    assert_eq!(stack.tool_into(&["dead-letters", "list"], full)?, 69);
+    stack.finish().await
+}
+
+/// Only the API will send to many at a time; past it there is the broker, so this one has no embedded half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_letter_that_is_partly_sent_only_the_rest_is_replayed() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.decide(|request| {
+        Answer::new(if request.field("to").as_deref() == Some("2") { 400 } else { 200 }, "").into()
+    });
+    let stack = Stack::start(PAIR, &config(&provider), &["p", "q"]).await?;
+    stack.queues()?.publish_outgoing("outgoing.p", ["1", "2", "3"].map(Into::into).to_vec(), "a").await?;
+    stack.wait_dead(1).await?;
+    provider.behave(Answer::new(200, ""));
+    assert_eq!(run(&stack, &["replay"]).await?, "replayed 1 dead letter\n");
+    let requests = provider.wait_for(4, DEADLINE).await?;
+    stack.finish().await?;
+    assert_eq!(provider.texts("to"), ["1", "2", "3", "2"]);
+    assert_eq!(requests[1].header("idempotency-key"), requests[3].header("idempotency-key"));
+    Ok(())
+}
+
+/// What somebody holds is in no count, so nothing is said of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tool_waits_for_whoever_holds_the_letters_and_then_says_so() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(400, ""));
+    let stack = Stack::start(PAIR, &config(&provider), &["p", "q"]).await?;
+    stack.accept("/backends/p/", "1", "echo a").await?;
+    stack.wait_dead(1).await?;
+    let holder = stack.queues()?.hold("dead").await?;
+    for command in [&["list"][..], &["replay"], &["discard", "--all"]] {
+        let finished = try_to_run(&stack, command).await?;
+        assert_eq!(finished.code, 69, "{finished:?}");
+        assert!(
+            finished.stderr.contains("another tool has the letters in its hands; run this again"),
+            "{finished:?}"
+        );
+    }
+    holder.close(200, "done".into()).await?;
+    assert_eq!(run(&stack, &["list", "--backend", "typo"]).await?, "none of 1 dead letter is meant\n");
+    assert_eq!(run(&stack, &["discard", "--all"]).await?, "discarded 1 dead letter\n");
+    stack.finish().await
+}
+
 /// Only a broker lets others publish, so this one has no embedded half.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_unroutable_is_replayed_once_its_backend_is_configured() -> Result<()> {
     let provider = Provider::start()?;
-    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
-    let mut stack = Stack::start(shape, &config(&provider), &["p", "q", "r"]).await?;
+    let mut stack = Stack::start(PAIR, &config(&provider), &["p", "q", "r"]).await?;
     let body = crate::crashed::outgoing("r", "a")?;
     stack.queues()?.publish("outgoing.r", lapin::BasicProperties::default(), &body).await?;
     stack.queues()?.publish("nowhere", lapin::BasicProperties::default(), b"{}").await?;

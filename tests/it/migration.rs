@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use integration_tests::{
     broker, eventually,
+    processes::Tool,
     stack::{DEADLINE, Shape, Stack},
 };
 use lapin::{
@@ -170,17 +171,14 @@ async fn queues_with_exchanges_of_their_own_are_migrated_in_the_order_of_their_d
     site.stack.finish().await
 }
 
-/// A frozen tool still has messages in its hands, which the queues do not count.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migration_beside_one_that_is_frozen_is_refused_and_nothing_is_lost() -> Result<()> {
-    const COUNT: usize = 3000;
-    let site = Site::stopped(CONFIG).await?;
+/// As many messages in a queue with other arguments, and a tool that has begun to bring them back to the new one.
+async fn bring_back(site: &Site, count: usize) -> Result<Tool> {
     site.declare_otherwise("incoming", &site.prefix, "incoming.#").await?;
     let queues = site.stack.queues()?;
     let publish =
         async |number| queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await;
-    stream::iter(0..COUNT).map(Ok).try_for_each_concurrent(50, publish).await?;
-    let mut frozen = site.stack.start_tool(&["queues", "migrate", &site.full("incoming")])?;
+    stream::iter(0..count).map(Ok).try_for_each_concurrent(50, publish).await?;
+    let tool = site.stack.start_tool(&["queues", "migrate", &site.full("incoming")])?;
     let mut most = 0;
     eventually("the messages are being brought back", DEADLINE, async || {
         let depth = queues.depth("incoming.migrating").await?.unwrap_or(0);
@@ -188,13 +186,42 @@ async fn a_migration_beside_one_that_is_frozen_is_refused_and_nothing_is_lost() 
         if depth < most { Ok(()) } else { Err(anyhow!("{depth} of {most}")) }
     })
     .await?;
+    Ok(tool)
+}
+
+/// Every message is in the queue, and nothing of a migration is left.
+async fn ensure_migrated(site: Site, count: usize) -> Result<()> {
+    let queues = site.stack.queues()?;
+    let taken = queues.take_all("incoming").await?;
+    let bodies: BTreeSet<Vec<u8>> = taken.into_iter().map(|message| message.body).collect();
+    ensure!(bodies.len() == count, "{} of {count} are there", bodies.len());
+    for queue in ["incoming.migrating", "migrating"] {
+        ensure!(queues.depth(queue).await?.is_none(), "{queue} is left");
+    }
+    site.stack.finish().await
+}
+
+/// A frozen tool still has messages in its hands, which the queues do not count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_beside_one_that_is_frozen_is_refused_and_nothing_is_lost() -> Result<()> {
+    let site = Site::stopped(CONFIG).await?;
+    let mut frozen = bring_back(&site, 3000).await?;
     frozen.pause()?;
     let told = site.migrate("incoming", 69).await?;
     ensure!(told.contains("another tool works on") && told.contains("run this again"), "{told}");
     frozen.kill()?;
     site.migrate("incoming", 0).await?;
-    let taken = queues.take_all("incoming").await?;
-    let bodies: BTreeSet<Vec<u8>> = taken.into_iter().map(|message| message.body).collect();
-    ensure!(bodies.len() == COUNT, "{} of {COUNT} are there", bodies.len());
-    site.stack.finish().await
+    ensure_migrated(site, 3000).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_was_broken_off_is_told_at_the_next_start() -> Result<()> {
+    let site = Site::stopped(CONFIG).await?;
+    bring_back(&site, 3000).await?.kill()?;
+    let refused = site.stack.tool(&[]).await?;
+    ensure!(refused.code == 69, "{refused:?}");
+    let command = format!("run: dispatcher queues migrate {}\n", site.full("incoming"));
+    ensure!(refused.stderr.contains(&command), "{}", refused.stderr);
+    site.migrate("incoming", 0).await?;
+    ensure_migrated(site, 3000).await
 }

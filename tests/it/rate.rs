@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,16 +13,12 @@ use integration_tests::{
     provider::{Answer, Request},
     stack::{DEADLINE, Shape, Stack},
 };
-use shared::{
-    clock::{self, UnixMillis},
-    config::Config,
-    envelope,
-    lifecycle::Lifecycle,
-    message::{Identity, MessageId, OutgoingMessage},
-    queue::{self, Deliveries, Disposition, Headers, Message, Queue, QueueName, RetryPolicy},
-};
+use shared::{message::Identity, queue::QueueName};
 
-use crate::on_every_shape;
+use crate::{
+    on_every_shape,
+    single::{Process, done},
+};
 
 on_every_shape!(a_backlog_goes_out_at_the_rate, a_stop_does_not_wait_for_the_rate);
 
@@ -61,23 +56,10 @@ async fn post(stack: &Stack, backend: &str, count: usize) -> Result<()> {
 /// Queues a message for each number, in this order, past ingress and router.
 async fn enqueue(stack: &Stack, key: &str, numbers: std::ops::Range<usize>) -> Result<()> {
     for number in numbers {
-        enqueue_one(stack, key, number, vec![Identity::from(format!("+{}", number % 5))]).await?;
+        let identity = Identity::from(format!("+{}", number % 5));
+        stack.queues()?.publish_outgoing(key, vec![identity], &number.to_string()).await?;
     }
     Ok(())
-}
-
-async fn enqueue_one(stack: &Stack, key: &str, number: usize, identities: Vec<Identity>) -> Result<()> {
-    let message = OutgoingMessage {
-        id: MessageId::new(),
-        accepted_at: clock::now(),
-        backend: "p".parse()?,
-        identities,
-        text: number.to_string(),
-        in_response_to: None,
-        fields: BTreeMap::new(),
-    };
-    let properties = lapin::BasicProperties::default().with_delivery_mode(2);
-    stack.queues()?.publish(key, properties, &envelope::encode(&message)).await
 }
 
 fn number(request: &Request) -> Result<usize> {
@@ -159,7 +141,7 @@ async fn the_parts_are_counted_and_not_the_messages() -> Result<()> {
     let identities =
         |message: usize| (0..20).map(|number| Identity::from(format!("{message}{number}"))).collect();
     for message in 0..3 {
-        enqueue_one(&stack, SINGLE, message, identities(message)).await?;
+        stack.queues()?.publish_outgoing(SINGLE, identities(message), &message.to_string()).await?;
     }
     let requests = provider.wait_for(60, DEADLINE).await?;
     stack.finish().await?;
@@ -297,82 +279,40 @@ async fn what_comes_to_the_other_queue_later_is_moved() -> Result<()> {
     ensure_within(100.0, 4, &provider.requests())
 }
 
+/// Others who publish know a backend's name, and nothing of its rate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_publish_for_a_backend_with_a_rate_is_sent() -> Result<()> {
+    let provider = Provider::start()?;
+    let stack = Stack::start(THREE, &config(&provider, &[("p", "rate = 50")]), &["p"]).await?;
+    let queues = stack.queues()?;
+    // A dispatcher makes the way after its first look for the queue without a rate.
+    eventually("the key leads to the queue", DEADLINE, async || {
+        queues.publish_outgoing("outgoing.p", vec!["+1".into()], "0").await?;
+        let unrouted = queues.take_all("unrouted").await?.len();
+        ensure!(unrouted == 0, "{unrouted} went astray");
+        Ok(())
+    })
+    .await?;
+    provider.wait_for(1, DEADLINE).await?;
+    stack.finish().await
+}
+
 /// A canary with the other configuration comes, queues something for the queue that it knows, and goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_short_lived_process_with_the_other_configuration_queues_is_moved() -> Result<()> {
     let prefix = format!("s{}", uuid::Uuid::new_v4().simple());
-    let steady = Process::start(&prefix, "rate = 20").await?;
-    let mut deliveries = steady.consume().await?;
+    let (steady, queue) = (Process::start(&prefix, "rate = 20").await?, QueueName::Outgoing("a".parse()?));
+    let mut deliveries = steady.consume(queue).await?;
     let canary = Process::start(&prefix, "").await?;
-    canary.publish("stranded").await?;
+    canary.publish("stranded", "outgoing.a").await?;
     canary.stop().await;
     let delivery = tokio::time::timeout(DEADLINE, deliveries.next()).await?.context("no delivery")?;
     ensure!(delivery.message.id == "stranded");
-    delivery
-        .receipt
-        .settle(delivery.message, Disposition::Done, &RetryPolicy::new(&steady.config.queue))
-        .await;
+    done(delivery).await;
     drop(deliveries);
     steady.stop().await;
     let queues = Queues::connect(&broker::shared_url()?, &prefix, &["a"], &["200ms"]).await?;
     let depths = queues.depths().await?;
     ensure!(depths.values().all(|depth| *depth == 0), "{depths:?}");
     queues.delete_everything().await
-}
-
-/// The queue as one process has it.
-struct Process {
-    config: Config,
-    lifecycle: Lifecycle,
-    queue: Arc<dyn Queue>,
-}
-
-impl Process {
-    /// Starts one whose backend `a` has these keys.
-    async fn start(prefix: &str, keys: &str) -> Result<Self> {
-        let text = format!(
-            "[queue]\nurl = '{}'\nprefix = '{prefix}'\nretry = ['200ms']\n\
-             [backends.a]\nengine = 'httptester'\n{keys}\n",
-            broker::shared_url()?
-        );
-        let config = Config::parse("test", &text, &BTreeMap::new())?;
-        let lifecycle = Lifecycle::default();
-        let queue = queue::open(&config, &lifecycle)?;
-        let process = Self { config, lifecycle, queue };
-        process.ready().await?;
-        Ok(process)
-    }
-
-    async fn ready(&self) -> Result<()> {
-        eventually("the queue is ready", DEADLINE, async || {
-            let checks = self.queue.checks();
-            ensure!(checks.iter().all(|check| check.ok), "{checks:?}");
-            Ok(())
-        })
-        .await
-    }
-
-    async fn consume(&self) -> Result<Deliveries> {
-        let queues = vec![(QueueName::Outgoing("a".parse()?), 5)];
-        let deliveries = self.queue.consume(queues).pop().context("no deliveries")?;
-        self.ready().await?;
-        Ok(deliveries)
-    }
-
-    async fn publish(&self, id: &str) -> Result<()> {
-        let message = Message {
-            id: id.to_owned(),
-            kind: "outgoing.v1".to_owned(),
-            route: "outgoing.a".to_owned(),
-            body: "{}".into(),
-            published_at: UnixMillis(0),
-            headers: Headers::new(),
-        };
-        Ok(self.queue.publish(message).await?)
-    }
-
-    async fn stop(self) {
-        self.lifecycle.stop();
-        self.queue.close().await;
-    }
 }

@@ -12,17 +12,19 @@ use shared::{
     queue::{self, Deliveries, Delivery, Disposition, Headers, Message, Queue, QueueName, RetryPolicy},
 };
 
-/// As one process of many has it.
-struct Process {
+/// The queue as one process of many has it.
+pub(crate) struct Process {
     lifecycle: Lifecycle,
     queue: Arc<dyn Queue>,
 }
 
 impl Process {
-    async fn start(prefix: &str) -> Result<Self> {
+    /// Starts one whose backend `a` has these keys.
+    pub(crate) async fn start(prefix: &str, keys: &str) -> Result<Self> {
         let text = format!(
             "[queue]\nurl = '{}'\nprefix = '{prefix}'\nretry = ['200ms']\n\
-             [backends.a]\nengine = 'httptester'\nrate = 20\n",
+             [dispatcher]\nstuck_after = '4s'\napp_timeout = '1s'\n\
+             [backends.a]\nengine = 'httptester'\ntimeout = '1s'\n{keys}\n",
             broker::shared_url()?
         );
         let config = Config::parse("test", &text, &BTreeMap::new())?;
@@ -42,13 +44,13 @@ impl Process {
         .await
     }
 
-    async fn consume(&self, queue: QueueName) -> Result<Deliveries> {
+    pub(crate) async fn consume(&self, queue: QueueName) -> Result<Deliveries> {
         let deliveries = self.queue.consume(vec![(queue, 5)]).pop().context("no deliveries")?;
         self.ready().await?;
         Ok(deliveries)
     }
 
-    async fn publish(&self, id: &str, route: &str) -> Result<()> {
+    pub(crate) async fn publish(&self, id: &str, route: &str) -> Result<()> {
         let message = Message {
             id: id.to_owned(),
             kind: "outgoing.v1".to_owned(),
@@ -60,13 +62,14 @@ impl Process {
         Ok(self.queue.publish(message).await?)
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.lifecycle.stop();
         self.queue.close().await;
     }
 }
 
-async fn done(delivery: Delivery) {
+/// Settles a delivery.
+pub(crate) async fn done(delivery: Delivery) {
     let policy = RetryPolicy { ladder: vec![DEADLINE], max_attempts: 2, expire_after: DEADLINE };
     delivery.receipt.settle(delivery.message, Disposition::Done, &policy).await;
 }
@@ -75,7 +78,8 @@ async fn done(delivery: Delivery) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_processes_settle_on_one_of_them_and_the_order_is_kept() -> Result<()> {
     let prefix = format!("s{}", uuid::Uuid::new_v4().simple());
-    let processes = [Process::start(&prefix).await?, Process::start(&prefix).await?];
+    let processes =
+        [Process::start(&prefix, "rate = 20").await?, Process::start(&prefix, "rate = 20").await?];
     let name = QueueName::Outgoing("a".parse()?);
     let [mut left, mut right] =
         [processes[0].consume(name.clone()).await?, processes[1].consume(name).await?];

@@ -184,6 +184,12 @@ pub async fn run_and_kill(
     Ok(runs)
 }
 
+/// As [`run_to_end`], with its standard output to a file; gives the exit code.
+pub fn run_into(program: &str, args: &[&str], env: &[(&str, &str)], stdout: File) -> Result<i32> {
+    let status = command(program, env)?.args(args).stdin(Stdio::null()).stdout(stdout).status()?;
+    status.code().with_context(|| format!("{program} was ended by a signal: {status}"))
+}
+
 /// A command that runs beside the test; killed when it is dropped.
 pub struct Tool(Process);
 

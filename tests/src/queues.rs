@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions,
@@ -14,6 +14,10 @@ use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, PublisherConfirm,
 };
 
+use shared::{
+    clock, envelope,
+    message::{Identity, MessageId, OutgoingMessage},
+};
 use tokio::time::timeout;
 
 use crate::eventually;
@@ -153,6 +157,22 @@ impl Queues {
         confirmed(confirm)
     }
 
+    /// Publishes an outgoing message under `key`, past ingress and router.
+    pub async fn publish_outgoing(&self, key: &str, identities: Vec<Identity>, text: &str) -> Result<()> {
+        let backend = key.split('.').nth(1).context("a key such as outgoing.b")?;
+        let message = OutgoingMessage {
+            id: MessageId::new(),
+            accepted_at: clock::now(),
+            backend: backend.parse()?,
+            identities,
+            text: text.to_owned(),
+            in_response_to: None,
+            fields: BTreeMap::new(),
+        };
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        self.publish(key, properties, &envelope::encode(&message)).await
+    }
+
     /// Publishes all of `messages` to the exchange `{prefix}.{exchange}`, many on their way at a time, and waits for
     /// every confirm. One task publishes: several on one channel could mix up their confirms.
     pub async fn publish_all(
@@ -172,6 +192,16 @@ impl Queues {
             confirmed(confirm.await?)?;
         }
         Ok(channel.close(200, "done".into()).await?)
+    }
+
+    /// Consumes the queue and settles nothing, until the channel is closed.
+    pub async fn hold(&self, name: &str) -> Result<Channel> {
+        let channel = self.connection.create_channel().await?;
+        let options = BasicConsumeOptions::default();
+        channel
+            .basic_consume(self.full(name).into(), "holder".into(), options, FieldTable::default())
+            .await?;
+        Ok(channel)
     }
 
     /// Deletes the queues, whether they exist or not, with all their messages.

@@ -71,8 +71,9 @@ async fn list(
     out: &mut Out,
 ) -> Result<(), Failure> {
     let (dead_queue, Selection { filter, .. }) = (chosen.dead_queue(), chosen.selection(None));
-    let (mut rows, mut found) = (Vec::new(), 0_usize);
+    let (mut rows, mut found, mut all) = (Vec::new(), 0_usize, 0);
     let mut look = |letter: &Letter| {
+        all += 1;
         if filter.selects(letter) {
             found += 1;
             if found <= limit && json {
@@ -90,7 +91,9 @@ async fn list(
     if json {
         return Ok(());
     }
-    if found == 0 {
+    if found == 0 && all > 0 {
+        out.line(&format!("none of {} is meant", letters(dead_queue, all)));
+    } else if found == 0 {
         out.line(&letters(dead_queue, 0));
     } else if found > limit {
         out.line(&format!("and {} more; see --limit", found - limit));
@@ -115,7 +118,8 @@ async fn show(
         Action::Keep
     };
     dead_letters::visit(config, dead_queue, &mut look).await?;
-    if found { Ok(()) } else { Err(missing(program, dead_queue, &[id])) }
+    let missing = if found { Vec::new() } else { vec![id] };
+    all_found(program, dead_queue, &missing)
 }
 
 async fn replay(
@@ -140,7 +144,7 @@ async fn replay(
             format!("{} stay: no queue is bound for their routes; configure the backends", done.unrouted);
         out.line(&told);
     }
-    if done.missing.is_empty() { Ok(()) } else { Err(missing(program, dead_queue, &done.missing)) }
+    all_found(program, dead_queue, &done.missing)
 }
 
 async fn discard(
@@ -153,18 +157,22 @@ async fn discard(
     let (dead_queue, selection) = (chosen.dead_queue(), chosen.selection(limit));
     let done = dead_letters::discard(config, dead_queue, selection).await?;
     out.line(&format!("discarded {}", letters(dead_queue, done.discarded)));
-    if done.missing.is_empty() { Ok(()) } else { Err(missing(program, dead_queue, &done.missing)) }
+    all_found(program, dead_queue, &done.missing)
 }
 
-fn missing(program: &str, dead_queue: DeadQueue, ids: &[String]) -> Failure {
+/// An error that names what was asked for by its id and is not there.
+fn all_found(program: &str, dead_queue: DeadQueue, missing: &[String]) -> Result<(), Failure> {
+    if missing.is_empty() {
+        return Ok(());
+    }
     let option = if dead_queue == DeadQueue::Unrouted { " --unrouted" } else { "" };
     let what = letters(dead_queue, 1);
     let told = format!(
         "there is no {} with the id {}; `{program} dead-letters list{option}` prints those that there are",
         what.trim_start_matches("1 "),
-        ids.iter().map(|id| one_line(id)).collect::<Vec<_>>().join(", ")
+        missing.iter().map(|id| one_line(id)).collect::<Vec<_>>().join(", ")
     );
-    Failure::new(Exit::Unavailable, told)
+    Err(Failure::new(Exit::Unavailable, told))
 }
 
 /// `3 dead letters`.
@@ -341,7 +349,7 @@ mod tests {
     fn counts_are_told_in_words() {
         let told = [0, 1, 2].map(|count| format!("replayed {}", letters(DeadQueue::Dead, count)));
         assert_eq!(told, ["replayed no dead letters", "replayed 1 dead letter", "replayed 2 dead letters"]);
-        let failure = missing("gateway", DeadQueue::Unrouted, &["1".to_owned()]);
+        let failure = all_found("gateway", DeadQueue::Unrouted, &["1".to_owned()]).unwrap_err();
         assert_eq!(
             failure.message,
             "there is no unrouted message with the id 1; `gateway dead-letters list --unrouted` prints those that there are"

@@ -65,7 +65,7 @@ mod tests {
     fn read(written: &str, environment: &Environment) -> Result<Option<Rate>, Problems> {
         let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'httptester'\n{written}\n");
         let config = Config::parse("test", &text, environment)?;
-        Ok(config.backends[&"b".parse().unwrap()].rate)
+        Ok(config.backends["b"].rate)
     }
 
     #[test]

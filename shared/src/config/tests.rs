@@ -242,7 +242,7 @@ fn the_http_engine_is_read_and_its_contradictions_are_told() {
     let http = "[backends.h]\nengine = 'http'\nurl = 'https://sms.example.org/send'\n";
     let config =
         parse(&format!("{MINIMAL}{http}form = {{ to = '{{identity}}', msg = '{{text}}' }}\n")).unwrap();
-    let Engine::Http(engine) = &config.backends[&"h".parse().unwrap()].engine else { panic!() };
+    let Engine::Http(engine) = &config.backends["h"].engine else { panic!() };
     assert_eq!(engine.method, backends::Method::Post);
 
     one_problem(

@@ -106,7 +106,7 @@ pub async fn visit(
     // All that is replayed in one run has the same time in its header.
     let began = clock::now();
     let mut decide = |letter: &Letter| {
-        if letter.replayed_at() == Some(began) { Action::Keep } else { decide(letter) }
+        if letter.message.replayed_at() == Some(began) { Action::Keep } else { decide(letter) }
     };
     let visit = Visit { dead_queue, began, decide: &mut decide };
     match &config.queue.url {

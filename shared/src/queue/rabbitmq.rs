@@ -36,7 +36,7 @@ use secrecy::SecretString;
 
 pub(super) use self::letters::visit;
 pub use self::migration::{Migrated, migrate};
-use self::{link::Link, publisher::Publisher, topology::Topology};
+use self::{link::Link, publisher::Publisher};
 use super::{Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName};
 use crate::{config::Config, lifecycle::Lifecycle};
 
@@ -50,7 +50,7 @@ impl RabbitMq {
     /// Starts to connect. Until that worked, publishing waits for its deadline and then fails.
     #[must_use]
     pub fn start(url: &SecretString, config: &Config, lifecycle: &Lifecycle) -> Self {
-        let link = Arc::new(Link::new(url, Topology::new(config), &config.queue, lifecycle));
+        let link = Arc::new(Link::new(url, config, lifecycle));
         let publisher = Publisher::start(&link);
         Self { link, publisher }
     }

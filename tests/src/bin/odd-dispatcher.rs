@@ -12,6 +12,13 @@ use shared::cli;
 
 struct Odd;
 
+/// Keeps its thread for ever.
+fn block() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 impl App for Odd {
     fn name(&self) -> &'static str {
         "odd"
@@ -28,9 +35,14 @@ impl App for Odd {
                 });
             }
             "endless" => return Step::later(std::future::pending()),
-            "block" => loop {
-                thread::park();
-            },
+            "block" => block(),
+            "block all" => {
+                // More than there are threads: whichever is idle takes one.
+                for _ in 0..1000 {
+                    tokio::runtime::Handle::current().spawn(async { block() });
+                }
+                block();
+            }
             text => {
                 let text = text.to_owned();
                 context.respond(text);

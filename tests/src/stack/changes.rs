@@ -45,6 +45,16 @@ impl Stack {
         Ok(())
     }
 
+    /// Stops every dispatcher in good order. What one held is counted by its queue again.
+    pub async fn stop_senders(&mut self) -> Result<()> {
+        for mut dispatcher in self.dispatchers.drain(..) {
+            dispatcher.terminate()?;
+            let code = dispatcher.wait_exit(DEADLINE).await?;
+            ensure!(code == 0, "the dispatcher ended with {code} instead of 0");
+        }
+        Ok(())
+    }
+
     /// Kills the dispatcher that has logged `text` most often, as a crash would.
     pub fn kill_sender_by_log(&mut self, text: &str) -> Result<()> {
         let count = |service: &Service| service.stderr().iter().filter(|line| line.contains(text)).count();

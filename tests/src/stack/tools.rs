@@ -1,11 +1,11 @@
 //! The operator's tools, run on the queue of a gateway: `dispatcher dead-letters list`, and so on.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
 use super::{DEADLINE, Shape, Stack, env};
-use crate::processes::{Finished, Tool, run_and_kill, run_to_end};
+use crate::processes::{Finished, Tool, run_and_kill, run_into, run_to_end};
 
 impl Stack {
     /// Runs one of the operator's tools, `dispatcher ARGS..` or `gateway ARGS..`, to its end.
@@ -19,6 +19,12 @@ impl Stack {
     pub async fn kill_tool(&self, args: &[&str], lifetime: Duration) -> Result<bool> {
         let (url, file) = (self.embedded_url(), self.config());
         run_and_kill(self.tool_program(), &with_config(args, &file)?, &env(url.as_deref()), lifetime).await
+    }
+
+    /// The same, with its standard output to a file; gives the exit code.
+    pub fn tool_into(&self, args: &[&str], stdout: File) -> Result<i32> {
+        let (url, file) = (self.embedded_url(), self.config());
+        run_into(self.tool_program(), &with_config(args, &file)?, &env(url.as_deref()), stdout)
     }
 
     /// The same, running beside the test.

@@ -70,12 +70,6 @@ impl Letter {
         replays(&self.message)
     }
 
-    /// When it was last replayed.
-    #[must_use]
-    pub fn replayed_at(&self) -> Option<UnixMillis> {
-        self.header(header::REPLAYED_AT)?.parse().ok().map(UnixMillis)
-    }
-
     /// How each attempt failed, the last ones of them, oldest first.
     #[must_use]
     pub fn history(&self) -> Vec<Attempt> {
@@ -144,7 +138,7 @@ pub(super) mod tests {
     fn a_letter_of_which_little_is_known_is_told_all_the_same() {
         let bare = letter("", "", &[("history", "{"), ("replays", "many"), ("replayed-at", "once")]);
         assert_eq!((bare.class(), bare.backend(), bare.since), ("other", "", UnixMillis(5)));
-        assert_eq!((bare.replays(), bare.replayed_at(), bare.history()), (0, None, vec![]));
+        assert_eq!((bare.replays(), bare.message.replayed_at(), bare.history()), (0, None, vec![]));
         let unrouted = Letter::new(DeadQueue::Unrouted, letter("1", "outgoing.gone", &[]).message, None);
         assert_eq!(
             (unrouted.class(), unrouted.reason().as_str()),

@@ -57,10 +57,10 @@ impl Selecting {
         if self.left == 0 {
             return Action::End;
         }
+        self.missing.remove(&letter.message.id);
         if !self.filter.selects(letter) {
             return Action::Keep;
         }
-        self.missing.remove(&letter.message.id);
         let action = chosen(&self.filter);
         if action != Action::Keep {
             self.left -= 1;
@@ -182,5 +182,9 @@ mod tests {
         let actions: Vec<Action> = letters.iter().map(|letter| discard.decide(letter)).collect();
         assert_eq!(actions, [Action::Discard, Action::Keep]);
         assert_eq!(discard.done(Visited::default()).missing, ["8", "9"]);
+
+        let filter = Filter { ids: ids(&["1"]), class: Some("unknown".to_owned()), backend: None };
+        let other_class = replay(Selection { filter, limit: None }, &letters);
+        assert_eq!((other_class.0, other_class.1.missing), (vec![Action::Keep; 2], vec![]));
     }
 }

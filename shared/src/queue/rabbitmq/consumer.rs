@@ -21,12 +21,14 @@ use uuid::Uuid;
 use super::{
     acks::{Ack, Outstanding, SETTLE},
     link::{Link, Pauses, SessionError},
-    mover,
+    migration, mover,
     publisher::Publisher,
     quarantine::Quarantine,
     wire,
 };
-use crate::queue::{Deliveries, Delivery, Destination, Message, QueueName, Receipt, Settle};
+use crate::queue::{
+    Deliveries, Delivery, Destination, Message, QueueName, Receipt, Settle, publish_until_taken,
+};
 
 /// The name of the role on health pages and in logs.
 const ROLE: &str = "consumers";
@@ -102,7 +104,8 @@ impl Settle for SessionQueue {
 
     fn transfer(&self, tag: u64, message: Message, destination: Destination) -> BoxFuture<'_, ()> {
         let moved = async move {
-            if self.publisher.publish_until_taken(&message, destination, || self.is_lost()).await {
+            let publish = || self.publisher.publish(message.clone(), destination);
+            if publish_until_taken(&message.id, publish, || false).await {
                 self.done(tag);
             }
         };
@@ -149,7 +152,7 @@ async fn session(
 ) -> Result<(), SessionError> {
     let opening = async {
         tokio::select! {
-            opened = link.open(open(link, subscriptions)) => opened.map(Some),
+            opened = link.open(open(link, subscriptions, *first)) => opened.map(Some),
             () = link.lifecycle.stopping() => Ok(None),
         }
     };
@@ -167,10 +170,12 @@ async fn session(
     ended
 }
 
-async fn open(link: &Link, subscriptions: &[Subscription]) -> Result<Session, SessionError> {
+async fn open(link: &Link, subscriptions: &[Subscription], first: bool) -> Result<Session, SessionError> {
     let connection = Arc::new(Connection::connect(link.url(), Link::properties(ROLE)).await?);
     link.topology.declare(&connection).await?;
-    link.refuse_unfinished(&connection).await?;
+    if first && let Some(queue) = migration::find_unfinished(&connection, &link.topology).await? {
+        return Err(SessionError::Unfinished(queue.to_string()));
+    }
     let mut session =
         Session { connection, consumers: Vec::new(), events: SelectAll::new(), quarantine: None };
     for (index, subscription) in subscriptions.iter().enumerate() {
@@ -273,7 +278,9 @@ impl Session {
 
     /// What was held, and may be handed over.
     fn released(&mut self) -> Vec<((usize, u64), lapin::message::Delivery)> {
-        self.quarantine.as_mut().map(|quarantine| quarantine.release(Instant::now())).unwrap_or_default()
+        // Most often there is none, and no need to look at the clock.
+        let quarantine = self.quarantine.as_mut().filter(|quarantine| quarantine.holds_some());
+        quarantine.map(|quarantine| quarantine.release(Instant::now())).unwrap_or_default()
     }
 
     /// Acknowledges what is settled, together what is of one queue.

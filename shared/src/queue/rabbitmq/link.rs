@@ -20,12 +20,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
-    migration,
     mismatch::{self, Mismatch},
     topology::{self, Topology},
 };
 use crate::{
-    config,
+    config::Config,
     lifecycle::{Exit, Failure, Lifecycle},
     queue::Check,
     telemetry::Chain,
@@ -58,9 +57,10 @@ pub(super) struct Link {
     pub(super) replica: Uuid,
     pub(super) publish_timeout: Duration,
     connect_timeout: Duration,
+    /// How long messages may wait where nobody consumes.
+    pub(super) stuck_after: Duration,
     started: Instant,
     connected_once: AtomicBool,
-    migrations_looked: AtomicBool,
     checks: Mutex<BTreeMap<&'static str, Check>>,
     /// The publisher's connection, for looking at queues.
     connection: Mutex<Option<Arc<Object>>>,
@@ -145,23 +145,18 @@ fn pauses() -> ExponentialBackoff {
 }
 
 impl Link {
-    pub(super) fn new(
-        url: &SecretString,
-        topology: Topology,
-        settings: &config::Queue,
-        lifecycle: &Lifecycle,
-    ) -> Self {
+    pub(super) fn new(url: &SecretString, config: &Config, lifecycle: &Lifecycle) -> Self {
         let (url, address) = with_heartbeat(url.expose_secret());
         Self {
             url,
             address,
-            topology,
+            topology: Topology::new(config),
             replica: Uuid::new_v4(),
-            publish_timeout: settings.publish_timeout,
-            connect_timeout: settings.connect_timeout,
+            publish_timeout: config.queue.publish_timeout,
+            connect_timeout: config.queue.connect_timeout,
+            stuck_after: config.dispatcher.stuck_after,
             started: Instant::now(),
             connected_once: AtomicBool::new(false),
-            migrations_looked: AtomicBool::new(false),
             checks: Mutex::default(),
             connection: Mutex::default(),
             lifecycle: lifecycle.clone(),
@@ -192,21 +187,6 @@ impl Link {
             opened = tokio::time::timeout(timeout, opening) => opened.unwrap_or(Err(SessionError::OpenTimeout)),
             () = self.closing.cancelled() => Err(SessionError::Lost),
         }
-    }
-
-    /// Refuses, once in the life of the process, to work beside a migration that was broken off.
-    pub(super) async fn refuse_unfinished(&self, connection: &Connection) -> Result<(), SessionError> {
-        if self.migrations_looked.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        for queue in migration::watched(&self.topology) {
-            let waiting = migration::waiting(&queue);
-            if topology::look(connection, waiting).await?.is_some() {
-                return Err(SessionError::Unfinished(queue.to_string()));
-            }
-        }
-        self.migrations_looked.store(true, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Closes what may be dead already. After an error too: what is not acknowledged goes back only with the connection.
@@ -272,39 +252,28 @@ impl Link {
 
 /// What an operator's tool tells when the session that it had is over.
 pub(super) fn interruption(address: &str, error: &SessionError) -> Failure {
-    let advice = match (verdict(error), error) {
-        (Verdict::Refused(advice), _) => {
-            return Failure::new(Exit::Unavailable, refusal(address, error, &advice));
-        }
-        (Verdict::Unreachable, SessionError::Blocked) => {
-            "free memory or disk on the broker, and run this again"
-        }
-        (Verdict::Unreachable, SessionError::NotTaken) => {
-            "see that a majority of its nodes runs and that no queue is full, and run this again"
-        }
-        (
-            Verdict::Unreachable,
-            SessionError::Lapin(_)
-            | SessionError::OpenTimeout
-            | SessionError::Cancelled(_)
-            | SessionError::Lost
-            | SessionError::Unfinished(_),
-        ) => "run this again",
+    let first = match error {
+        SessionError::Blocked => "free memory or disk on the broker, and ",
+        SessionError::NotTaken => "see that a majority of its nodes runs and that no queue is full, and ",
+        SessionError::Lapin(_)
+        | SessionError::OpenTimeout
+        | SessionError::Cancelled(_)
+        | SessionError::Lost
+        | SessionError::Unfinished(_) => "",
     };
-    let told = format!("the broker at {address} does not go on: {}; {advice}", Chain(error));
-    Failure::new(Exit::Unavailable, told)
+    told(address, error, "does not go on", &format!("{first}run this again"))
 }
 
 /// What an operator's tool tells when it cannot connect, which it does not wait out.
 pub(super) fn failure(address: &str, error: &SessionError) -> Failure {
+    told(address, error, "cannot be used", "start it, or correct queue.url")
+}
+
+/// A refusal has its own advice; for everything else it is said what the broker does, and `advice`.
+fn told(address: &str, error: &SessionError, does: &str, advice: &str) -> Failure {
     let message = match verdict(error) {
         Verdict::Refused(advice) => refusal(address, error, &advice),
-        Verdict::Unreachable => {
-            format!(
-                "the broker at {address} cannot be used: {}; start it, or correct queue.url",
-                Chain(error)
-            )
-        }
+        Verdict::Unreachable => format!("the broker at {address} {does}: {}; {advice}", Chain(error)),
     };
     Failure::new(Exit::Unavailable, message)
 }

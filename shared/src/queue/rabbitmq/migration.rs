@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant};
 
 use lapin::{
-    Channel,
+    Channel, Connection,
     message::Delivery,
-    options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeleteOptions},
+    options::{ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
     types::{FieldTable, ShortString},
 };
 
@@ -70,12 +70,26 @@ pub(super) fn waiting(queue: &ShortString) -> ShortString {
     format!("{}.migrating", queue.as_str()).into()
 }
 
-/// The queues whose migration is not to be left broken off: all but the rungs.
-pub(super) fn watched(topology: &Topology) -> impl Iterator<Item = ShortString> {
-    let waiting = [QueueName::Unrouted, QueueName::Dead].map(|name| topology.queue(&name));
-    let is_watched =
-        move |source: &Source| source.exchange != source.queue || waiting.contains(&source.queue);
-    topology.sources().into_iter().filter(is_watched).map(|source| source.queue)
+/// An empty queue that is there for as long as any migration is unfinished. To look for a queue that is not there is an error
+/// in the broker's log, so a start looks for this one only.
+fn mark(topology: &Topology) -> ShortString {
+    waiting(&topology.exchange())
+}
+
+/// The queue whose migration was broken off, if there is one.
+pub(super) async fn find_unfinished(
+    connection: &Connection,
+    topology: &Topology,
+) -> lapin::Result<Option<ShortString>> {
+    if topology::look(connection, mark(topology)).await?.is_none() {
+        return Ok(None);
+    }
+    for Source { queue, .. } in topology.sources() {
+        if topology::look(connection, waiting(&queue)).await?.is_some() {
+            return Ok(Some(queue));
+        }
+    }
+    Ok(None)
 }
 
 fn refusal(told: String) -> Failure {
@@ -115,7 +129,21 @@ impl<'o> Migration<'o> {
             }
         }
         let back = self.bring_back().await?;
+        self.unmark().await.map_err(|error| self.operator.failure(&error))?;
         Ok(Migrated { changed, messages: back + self.replay_unrouted(config).await? })
+    }
+
+    /// Takes the mark away when no migration is unfinished.
+    async fn unmark(&self) -> Result<(), SessionError> {
+        let Operator { connection, topology, .. } = self.operator;
+        let mark = mark(topology);
+        if self.operator.look(&mark).await?.is_some()
+            && patiently(find_unfinished(connection, topology)).await?.is_none()
+        {
+            let channel = self.operator.channel().await?;
+            patiently(channel.queue_delete(mark, QueueDeleteOptions::default())).await?;
+        }
+        Ok(())
     }
 
     /// Two migrations of a queue would delete it while the other one holds messages of it, which are in no count.
@@ -184,8 +212,10 @@ impl<'o> Migration<'o> {
 
     /// Declares the temporary pair and takes the old queue off its exchange.
     async fn prepare(&self) -> Result<Channel, SessionError> {
-        let channel = self.operator.channel().await?;
-        patiently(self.operator.topology.declare_waiting(&channel, &self.waiting)).await?;
+        let (channel, topology) = (self.operator.channel().await?, &self.operator.topology);
+        let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
+        patiently(channel.queue_declare(mark(topology), durable, none)).await?;
+        patiently(topology.declare_waiting(&channel, &self.waiting)).await?;
         let Source { queue, exchange, keys } = &self.source;
         if self.has_own_exchange() {
             // It has no alternate exchange: what comes meanwhile would be lost.

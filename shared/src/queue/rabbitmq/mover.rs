@@ -20,16 +20,13 @@ use super::{
     topology::look,
     wire,
 };
-use crate::queue::{Destination, QueueName};
+use crate::queue::{Destination, QueueName, publish_until_taken};
 
 /// How many messages are moved together, and in the order in which they come.
 const TOGETHER: u16 = 100;
 
 /// How long it rests after those. Two processes with different configurations may give a message back and forth.
 const REST: Duration = Duration::from_millis(200);
-
-/// How often a queue is looked for that is not there. A process with the other configuration may declare it at any time.
-const LOOK_FOR: Duration = Duration::from_secs(10);
 
 /// Empties the queues that the backends among `queues` do not use, until a stop.
 pub(super) async fn run(
@@ -39,13 +36,17 @@ pub(super) async fn run(
     publisher: &Publisher,
 ) -> Result<(), SessionError> {
     let used = queues.into_iter().filter(|queue| matches!(queue, QueueName::Outgoing(_)));
-    let movers =
-        used.map(|used| Mover { queue: link.topology.other_queue(&used), connection, link, publisher });
+    let movers = used.map(|used| {
+        let queue = link.topology.other_queue(&used);
+        Mover { used, queue, connection, link, publisher }
+    });
     try_join_all(movers.map(Mover::run)).await.map(drop)
 }
 
 /// Empties one queue.
 struct Mover<'s> {
+    /// The queue that is used instead.
+    used: QueueName,
     queue: ShortString,
     connection: &'s Connection,
     link: &'s Link,
@@ -61,11 +62,14 @@ impl Mover<'_> {
                 attached = self.attach() => attached?,
                 () = stopping() => return Ok(()),
             };
-            if let Some((channel, deliveries)) = attached {
-                self.empty(&channel, deliveries).await?;
+            match attached {
+                Some((channel, deliveries)) => self.empty(&channel, deliveries).await?,
+                None => self.link.topology.lead_plain_key(self.connection, &self.used).await?,
             }
+            // A process with the other configuration may declare it at any time, and each look for a queue that is not there
+            // is an error in the broker's log.
             tokio::select! {
-                () = tokio::time::sleep(LOOK_FOR) => {}
+                () = tokio::time::sleep(self.link.stuck_after) => {}
                 () = stopping() => return Ok(()),
             }
         }
@@ -106,8 +110,9 @@ impl Mover<'_> {
 
     async fn move_back(&self, channel: &Channel, mut delivery: Delivery) -> lapin::Result<()> {
         let (tag, message) = (delivery.delivery_tag, wire::message(&mut delivery));
+        let publish = || self.publisher.publish(message.clone(), Destination::Back);
         let stops = || self.link.lifecycle.is_stopping();
-        if self.publisher.publish_until_taken(&message, Destination::Back, stops).await {
+        if publish_until_taken(&message.id, publish, stops).await {
             return channel.basic_ack(tag, BasicAckOptions::default()).await;
         }
         // It stays where it is, and the next process moves it.

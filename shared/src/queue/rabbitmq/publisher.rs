@@ -42,9 +42,6 @@ const MAX_WAITING: usize = 512;
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The pause before a message that the broker could not take is tried again.
-const MOVE_PAUSE: Duration = Duration::from_millis(500);
-
 /// A handle to the publisher task.
 #[derive(Clone)]
 pub(super) struct Publisher {
@@ -96,28 +93,6 @@ impl Publisher {
         };
         self.jobs.send(Job { exchange, key, message, done }).await.map_err(|_| ended())?;
         confirmed.await.unwrap_or_else(|_| Err(ended()))
-    }
-
-    /// As [`Publisher::publish`], again and again until the message is taken, or until `give_up` says so after a failure.
-    /// True when it is taken.
-    pub(super) async fn publish_until_taken(
-        &self,
-        message: &Message,
-        destination: Destination,
-        give_up: impl Fn() -> bool,
-    ) -> bool {
-        let mut told = false;
-        while let Err(error) = self.publish(message.clone(), destination).await {
-            if give_up() {
-                return false;
-            }
-            // Once a message: a broker can be away for hours.
-            if !std::mem::replace(&mut told, true) {
-                tracing::warn!(message_id = %message.id, %error, "cannot be moved yet");
-            }
-            tokio::time::sleep(MOVE_PAUSE).await;
-        }
-        true
     }
 }
 

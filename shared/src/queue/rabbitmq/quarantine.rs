@@ -38,6 +38,11 @@ impl<D> Quarantine<D> {
         held.push((id, delivery));
     }
 
+    /// Whether anything waits to be released.
+    pub(super) fn holds_some(&self) -> bool {
+        !self.suspects.is_empty() || !self.fresh.is_empty()
+    }
+
     /// Notes that a delivery is settled.
     pub(super) fn settled(&mut self, id: Id) {
         self.out.take_if(|(out, _)| *out == id);

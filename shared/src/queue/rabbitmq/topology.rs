@@ -119,9 +119,10 @@ impl Topology {
     /// The routing key of a message with this route. Either queue of a backend has a key of its own, so that no binding is
     /// ever taken away (decision 0005).
     pub(super) fn key(&self, route: &str) -> ShortString {
-        let backend = route.strip_prefix(OUTGOING).and_then(|backend| backend.parse::<BackendName>().ok());
-        let single = backend.is_some_and(|backend| self.is_single(&QueueName::Outgoing(backend)));
-        format!("{route}{}", if single { SINGLE } else { "" }).into()
+        match route.strip_prefix(OUTGOING).and_then(|backend| self.backends.get(backend)) {
+            Some(Consumers::Single) => format!("{route}{SINGLE}").into(),
+            Some(Consumers::Many) | None => route.into(),
+        }
     }
 
     /// True when one process at a time consumes the queue.
@@ -170,7 +171,10 @@ impl Topology {
         for (name, keys) in self.work_queues() {
             let (queue, options) = (self.queue(&name), QueueDeclareOptions::durable());
             channel.queue_declare(queue.clone(), options, self.work_arguments(&name)).await?;
-            self.lead_plain_key(connection, channel, &name).await?;
+            if matches!(name, QueueName::Outgoing(_)) && !self.is_single(&name) {
+                // First, so that no message goes to both queues of the backend.
+                self.unbind(channel, self.other_queue(&name), name.to_string().into()).await?;
+            }
             for key in keys {
                 self.bind(channel, queue.clone(), key.into()).await?;
             }
@@ -182,30 +186,22 @@ impl Topology {
     }
 
     /// Others who publish know the key `outgoing.<backend>` only. It leads to the queue of that name, or, as long as there is
-    /// none, to the one with a single consumer.
-    async fn lead_plain_key(
+    /// none, to the one with a single consumer: `name`, where it is that.
+    pub(super) async fn lead_plain_key(
         &self,
         connection: &Connection,
-        channel: &Channel,
         name: &QueueName,
     ) -> lapin::Result<()> {
-        let QueueName::Outgoing(_) = name else { return Ok(()) };
-        let (key, other) = (ShortString::from(name.to_string()), self.other_queue(name));
         if !self.is_single(name) {
-            // No error when there is no such queue.
-            return channel.queue_unbind(other, self.exchange(), key, FieldTable::default()).await;
-        }
-        if look(connection, other.clone()).await?.is_some() {
             return Ok(());
         }
-        self.bind(channel, self.queue(name), key.clone()).await?;
-        // Who declares it takes this binding away, but may have done so before it was there.
-        match look(connection, other).await? {
-            Some(_) => {
-                channel.queue_unbind(self.queue(name), self.exchange(), key, FieldTable::default()).await
-            }
-            None => Ok(()),
+        let (channel, key) = (connection.create_channel().await?, ShortString::from(name.to_string()));
+        self.bind(&channel, self.queue(name), key.clone()).await?;
+        // Who declares the plain queue takes this binding away, but may have done so before it was there.
+        if look(connection, self.other_queue(name)).await?.is_some() {
+            self.unbind(&channel, self.queue(name), key).await?;
         }
+        channel.close(200, "bound".into()).await
     }
 
     /// A fanout exchange and a queue whose messages wait for an operator.
@@ -229,6 +225,11 @@ impl Topology {
     async fn bind(&self, channel: &Channel, queue: ShortString, key: ShortString) -> lapin::Result<()> {
         let (exchange, options) = (self.exchange(), QueueBindOptions::default());
         channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
+    }
+
+    /// No error when there is no such queue or binding.
+    async fn unbind(&self, channel: &Channel, queue: ShortString, key: ShortString) -> lapin::Result<()> {
+        channel.queue_unbind(queue, self.exchange(), key, FieldTable::default()).await
     }
 
     fn work_arguments(&self, name: &QueueName) -> FieldTable {
