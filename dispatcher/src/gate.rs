@@ -93,6 +93,17 @@ pub(crate) struct Record {
     alone: u32,
 }
 
+/// What a message does that the provider has not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It waits for the provider.
+    Waits,
+    /// It lets others be tried before it is tried again.
+    MakesRoom,
+    /// Others get through and it does not: that is an attempt.
+    IsRefused,
+}
+
 impl Record {
     /// Reads what [`Record::written`] wrote.
     pub(crate) fn read(text: Option<&String>) -> Self {
@@ -105,14 +116,15 @@ impl Record {
         self.last.map(|last| serde_json::json!([self.refused, last]).to_string())
     }
 
-    /// True when others get through and this message does not.
-    pub(crate) fn is_suspicious(&self) -> bool {
-        self.refused >= SUSPICIOUS
-    }
-
-    /// True when others shall be tried before this one is again.
-    pub(crate) fn makes_room(&self) -> bool {
-        self.alone >= ALONE
+    /// What it means for the message.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.refused >= SUSPICIOUS {
+            Verdict::IsRefused
+        } else if self.alone >= ALONE {
+            Verdict::MakesRoom
+        } else {
+            Verdict::Waits
+        }
     }
 
     fn refuse(&mut self, now: UnixMillis, opened_at: Option<UnixMillis>, others_wait: bool) {

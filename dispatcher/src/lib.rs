@@ -77,34 +77,29 @@ pub struct Dispatcher {
     engines: Engines,
 }
 
-/// A queue that is to be consumed.
-struct Wanted {
+/// One queue, and how it is consumed.
+struct Consumer {
     queue: QueueName,
     prefetch: u16,
     concurrency: u16,
 }
 
-/// One queue's consumer, about to start.
-struct Consumer {
-    queue: QueueName,
-    deliveries: Deliveries,
-    concurrency: u16,
-}
-
-/// A consumer that runs.
-struct Running {
-    /// Ends when everything begun is settled.
-    drained: BoxFuture<'static, ()>,
-    watched: Watched,
-}
+/// Ends when everything begun is settled.
+type Drained = BoxFuture<'static, ()>;
 
 impl Consumer {
-    fn start<W: Work>(self, work: Arc<W>, config: &Config, lifecycle: &Lifecycle) -> Running {
-        let Self { queue, deliveries, concurrency } = self;
-        let policy = RetryPolicy::new(&config.queue);
-        let (drained, pulse) = lanes::start(Arc::clone(&work), deliveries, concurrency, policy, lifecycle);
+    fn start<W: Work>(
+        self,
+        deliveries: Deliveries,
+        work: W,
+        config: &Config,
+        lifecycle: &Lifecycle,
+    ) -> (Drained, Watched) {
+        let (work, policy) = (Arc::new(work), RetryPolicy::new(&config.queue));
+        let (drained, pulse) =
+            lanes::start(Arc::clone(&work), deliveries, self.concurrency, policy, lifecycle);
         let is_waiting = Box::new(move || work.is_waiting());
-        Running { drained: drained.boxed(), watched: Watched { queue, pulse, is_waiting } }
+        (drained.boxed(), Watched { queue: self.queue, pulse, is_waiting })
     }
 }
 
@@ -131,32 +126,26 @@ impl Dispatcher {
 
     /// Consumes until a stop is asked for and everything begun is settled.
     pub async fn run(self, queue: &Arc<dyn Queue>, lifecycle: &Lifecycle) {
-        let Config { dispatcher, .. } = &self.config;
-        let mut wanted = vec![Wanted {
-            queue: QueueName::Incoming,
-            prefetch: lanes::prefetch(dispatcher.concurrency),
-            concurrency: dispatcher.concurrency,
-        }];
-        wanted.extend(self.engines.iter().map(|(name, backend)| Wanted {
+        let concurrency = self.config.dispatcher.concurrency;
+        let prefetch = lanes::prefetch(concurrency);
+        let mut consumers = vec![Consumer { queue: QueueName::Incoming, prefetch, concurrency }];
+        consumers.extend(self.engines.iter().map(|(name, backend)| Consumer {
             queue: QueueName::Outgoing(name.clone()),
             prefetch: backend.prefetch(),
             concurrency: backend.concurrency,
         }));
-        let subscriptions = wanted.iter().map(|wanted| (wanted.queue.clone(), wanted.prefetch)).collect();
-        let mut consumers = wanted.into_iter().zip(queue.consume(subscriptions)).map(
-            |(Wanted { queue, concurrency, .. }, deliveries)| Consumer { queue, deliveries, concurrency },
-        );
+        let wanted = consumers.iter().map(|consumer| (consumer.queue.clone(), consumer.prefetch)).collect();
+        let mut consumers = consumers.into_iter().zip(queue.consume(wanted));
         let mut running = Vec::new();
-        if let Some(incoming) = consumers.next() {
+        if let Some((incoming, deliveries)) = consumers.next() {
             let inbound = Inbound::new(self.router, Arc::clone(queue) as _, &self.config, lifecycle);
-            running.push(incoming.start(Arc::new(inbound), &self.config, lifecycle));
+            running.push(incoming.start(deliveries, inbound, &self.config, lifecycle));
         }
-        for ((name, backend), outgoing) in self.engines.into_iter().zip(consumers) {
+        for ((name, backend), (outgoing, deliveries)) in self.engines.into_iter().zip(consumers) {
             let outbound = Outbound::new(name, backend, &self.config, lifecycle);
-            running.push(outgoing.start(Arc::new(outbound), &self.config, lifecycle));
+            running.push(outgoing.start(deliveries, outbound, &self.config, lifecycle));
         }
-        let (drained, watched): (Vec<_>, Vec<_>) =
-            running.into_iter().map(|running| (running.drained, running.watched)).unzip();
+        let (drained, watched): (Vec<_>, Vec<_>) = running.into_iter().unzip();
         watchdog::start(queue, watched, self.config.dispatcher.stuck_after, lifecycle);
         join_all(drained).await;
     }

@@ -4,7 +4,7 @@
 
 mod progress;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use metrics::{Counter, Gauge, Histogram};
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use self::progress::Progress;
 use crate::{
     engines::{Backend, Part, SendError, SendReceipt},
-    gate::{Pass, Record},
+    gate::{Pass, Record, Verdict},
     lanes::{Hold, Work},
     rate::Limit,
     recent::Recent,
@@ -124,7 +124,7 @@ impl Outbound {
                 Ok(receipt) => {
                     self.reopen(pass);
                     self.note_sent(turn, part, &receipt);
-                    self.recent.remember(part.id, Instant::now().into_std());
+                    self.recent.remember(part.id, Instant::now());
                     turn.progress.sent(part);
                     return true;
                 }
@@ -133,13 +133,11 @@ impl Outbound {
             self.note(turn.queued, &error);
             if let SendError::Unavailable { reason, retry_after } = &error {
                 self.pause(pass, reason, *retry_after, &mut turn.record);
-                if turn.record.makes_room() && !turn.record.is_suspicious() {
-                    return false;
+                match turn.record.verdict() {
+                    Verdict::Waits => continue,
+                    Verdict::MakesRoom => return false,
+                    Verdict::IsRefused => turn.record = Record::default(),
                 }
-                if !turn.record.is_suspicious() {
-                    continue;
-                }
-                turn.record = Record::default();
             } else {
                 self.reopen(pass);
             }
@@ -154,7 +152,7 @@ impl Outbound {
             // What was sent is noted in the queue before a wait that this process may not survive.
             return None;
         }
-        let passing = async {
+        let mut passing = pin!(async {
             loop {
                 let pass = self.backend.gate.pass().await;
                 self.limit.wait().await;
@@ -162,7 +160,14 @@ impl Outbound {
                     return pass;
                 }
             }
-        };
+        });
+        if turn.hold.is_lost() {
+            return None;
+        }
+        // Most often the way is free, and no timer is needed.
+        if let Some(pass) = (&mut passing).now_or_never() {
+            return Some(pass);
+        }
         tokio::select! {
             biased;
             () = turn.hold.over() => None,

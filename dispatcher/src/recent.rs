@@ -5,10 +5,11 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use shared::message::MessageId;
+use tokio::time::Instant;
 
 /// How long a part is remembered.
 const KEPT: Duration = Duration::from_secs(10 * 60);

@@ -96,14 +96,14 @@ async fn only_a_message_that_fails_where_others_pass_is_suspicious() {
     for _ in 0..10 {
         fail_a_probe(&gate, &mut alone).await;
     }
-    assert!(!alone.is_suspicious());
+    assert_eq!(alone.verdict(), Verdict::MakesRoom);
     for round in 0..3 {
-        assert!(!bad.is_suspicious(), "{round}");
+        assert_eq!(bad.verdict(), Verdict::Waits, "{round}");
         fail_a_probe(&gate, &mut bad).await;
         gate.pass().await.reached();
         close(&gate, None);
     }
-    assert!(bad.is_suspicious());
+    assert_eq!(bad.verdict(), Verdict::IsRefused);
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,10 +113,10 @@ async fn who_fails_again_and_again_makes_room_only_when_nobody_else_waits() {
     close(&gate, None);
     let begun = Instant::now();
     for _ in 0..ALONE {
-        assert!(!record.makes_room());
+        assert_eq!(record.verdict(), Verdict::Waits);
         fail_a_probe(&gate, &mut record).await;
     }
-    assert!(record.makes_room());
+    assert_eq!(record.verdict(), Verdict::MakesRoom);
     assert_eq!(begun.elapsed(), Duration::from_secs(31));
 
     let mut in_line = Record::default();
@@ -126,7 +126,7 @@ async fn who_fails_again_and_again_makes_room_only_when_nobody_else_waits() {
         assert!((&mut other).now_or_never().is_none());
         pass.refused("status 503", None, &mut in_line);
     }
-    assert!(!in_line.makes_room());
+    assert_eq!(in_line.verdict(), Verdict::Waits);
 }
 
 #[test]

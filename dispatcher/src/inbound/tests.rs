@@ -147,12 +147,10 @@ async fn a_reply_is_not_published_any_more_when_the_message_is_lost_to_another_p
     let queue = Arc::new(Recorder { failures: AtomicU32::new(u32::MAX), ..Recorder::default() });
     let (queued, payload) = incoming();
     let session = Arc::<Session>::default();
-    let (receipt, begun) = (session.receipt(), Instant::now());
-    let inbound = inbound(echo(), &queue);
-    let cut = async {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        session.lost.cancel();
-    };
-    let (disposition, ()) = tokio::join!(inbound.run(&queued, payload, Hold::new(&receipt, begun)), cut);
-    assert_eq!((disposition, begun.elapsed()), (Disposition::Leave, Duration::from_secs(60)));
+    let (receipt, inbound) = (session.receipt(), inbound(echo(), &queue));
+    let mut running = inbound.run(&queued, payload, Hold::new(&receipt, Instant::now()));
+    let published = tokio::time::timeout(Duration::from_secs(60), &mut running).await;
+    assert!(published.is_err(), "{published:?}");
+    session.lost.cancel();
+    assert_eq!(running.await, Disposition::Leave);
 }

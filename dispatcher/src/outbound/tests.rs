@@ -10,6 +10,8 @@ use shared::{
     queue::{Route, header},
 };
 
+use tokio::sync::watch;
+
 use super::*;
 use crate::{
     engines::{Engine, SendReceipt},
@@ -24,6 +26,8 @@ const HOLD: Duration = Duration::from_secs(600);
 struct Scripted {
     errors: Mutex<HashMap<&'static str, SendError>>,
     called: Mutex<Vec<(String, MessageId)>>,
+    /// How many calls there were.
+    count: watch::Sender<usize>,
 }
 
 impl Engine for Scripted {
@@ -34,6 +38,7 @@ impl Engine for Scripted {
     fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
         let identity = part.identities[0].as_str();
         self.called.lock().unwrap().push((identity.to_owned(), part.id));
+        self.count.send_modify(|count| *count += 1);
         let answer =
             self.errors.lock().unwrap().get(identity).cloned().map_or(Ok(SendReceipt::default()), Err);
         std::future::ready(answer).boxed()
@@ -110,9 +115,30 @@ impl Bench {
         }
     }
 
+    /// What becomes of a message while others are sent one after the other, each of which gets through.
+    async fn beside_others(&self, message: impl Future<Output = Disposition>) -> Disposition {
+        let mut message = pin!(message);
+        let mut number = 10;
+        loop {
+            let other = number.to_string();
+            let identities = [other.as_str()];
+            tokio::select! {
+                biased;
+                disposition = &mut message => return disposition,
+                disposition = self.deliver(&identities) => assert_eq!(disposition, Disposition::Done),
+            }
+            number += 1;
+        }
+    }
+
     /// Answers `identity` with a success from now on.
     fn heal(&self, identity: &str) {
         self.engine.errors.lock().unwrap().remove(identity);
+    }
+
+    /// Waits until the provider was called so often.
+    async fn wait_called(&self, count: usize) {
+        self.engine.count.subscribe().wait_for(|called| *called >= count).await.unwrap();
     }
 
     fn called(&self) -> Vec<String> {
@@ -156,15 +182,16 @@ async fn one_bad_number_is_dead_lettered_and_never_repeats_the_others() {
 #[tokio::test(start_paused = true)]
 async fn an_unavailable_provider_is_probed_and_no_attempt_is_counted() {
     let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
+    let begun = Instant::now();
     let healed = async {
-        tokio::time::sleep(Duration::from_secs(100)).await;
+        bench.wait_called(7).await;
         assert!(bench.outbound.is_waiting());
         bench.heal("1");
     };
     let (disposition, ()) = tokio::join!(bench.deliver(&["1"]), healed);
     assert_eq!(disposition, Disposition::Done);
     // At once, and after pauses of 1, 2, 4, 8, 16, 32 and 60 seconds.
-    assert_eq!(bench.called(), ["1"; 8]);
+    assert_eq!((bench.called().len(), begun.elapsed()), (8, Duration::from_secs(123)));
     assert!(!bench.outbound.is_waiting());
 }
 
@@ -203,7 +230,7 @@ async fn what_is_refused_alone_makes_room_for_others() {
 async fn what_is_lost_to_another_process_while_it_waits_is_not_sent() {
     let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
     let cut = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        bench.wait_called(1).await;
         bench.session.lost.cancel();
         bench.heal("1");
     };
@@ -224,13 +251,7 @@ async fn every_part_is_tried_once_an_attempt_however_slow_the_provider_is() {
 #[tokio::test(start_paused = true)]
 async fn a_number_that_is_refused_alone_keeps_no_other_of_its_message_waiting() {
     let bench = Bench::new(&[("9", unavailable())], OnUnknown::DeadLetter);
-    let others = async {
-        for number in 10..30 {
-            assert_eq!(bench.deliver(&[&number.to_string()]).await, Disposition::Done);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let (disposition, ()) = tokio::join!(bench.deliver(&["9", "8"]), others);
+    let disposition = bench.beside_others(bench.deliver(&["9", "8"])).await;
     let Disposition::Retry { class, headers, .. } = disposition else { panic!("{disposition:?}") };
     assert_eq!((class, headers[header::SENT].as_str()), ("unavailable", r#"["1/1"]"#));
 }
@@ -239,7 +260,7 @@ async fn a_number_that_is_refused_alone_keeps_no_other_of_its_message_waiting() 
 async fn a_stop_leaves_what_waits_for_the_provider_to_the_next_process() {
     let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
     let stop = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        bench.wait_called(1).await;
         bench.lifecycle.stop();
     };
     let (disposition, ()) = tokio::join!(bench.send_to(&["1"], Headers::new()), stop);
@@ -250,14 +271,7 @@ async fn a_stop_leaves_what_waits_for_the_provider_to_the_next_process() {
 #[tokio::test(start_paused = true)]
 async fn one_message_that_alone_is_refused_goes_up_the_ladder_and_the_others_pass() {
     let bench = Bench::new(&[("9", unavailable())], OnUnknown::DeadLetter);
-    let others = async {
-        for number in 10..20 {
-            let disposition = bench.send_to(&[&number.to_string()], Headers::new()).await;
-            assert_eq!(disposition, Disposition::Done);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let (disposition, ()) = tokio::join!(bench.send_to(&["9"], Headers::new()), others);
+    let disposition = bench.beside_others(bench.send_to(&["9"], Headers::new())).await;
     assert!(matches!(disposition, Disposition::Retry { class: "unavailable", .. }), "{disposition:?}");
 }
 
