@@ -22,7 +22,7 @@ pub struct Queue {
     pub prefix: String,
     /// How long an unreachable broker is waited for at start.
     pub connect_timeout: Duration,
-    /// How long a publish may take until its confirm.
+    /// How long a publish may take until its confirm, answer included.
     pub publish_timeout: Duration,
     /// The delays of the retry ladder; the last repeats.
     pub retry: Vec<Duration>,
@@ -30,6 +30,14 @@ pub struct Queue {
     pub max_attempts: u32,
     /// How old a message may become before it is dead-lettered.
     pub expire_after: Duration,
+}
+
+impl Queue {
+    /// How long a confirm is waited for: the last twentieth of the time is for the answer.
+    #[must_use]
+    pub fn publish_wait(&self) -> Duration {
+        self.publish_timeout * 19 / 20
+    }
 }
 
 /// Which queue: RabbitMQ, or a file in the process itself.

@@ -46,7 +46,7 @@ const ROOM: usize = 1024;
 pub struct Embedded {
     /// The file as it was written in the configuration, for people.
     name: String,
-    publish_timeout: Duration,
+    publish_wait: Duration,
     room: Arc<Semaphore>,
     session: Arc<Session>,
     /// Why the last commit failed; nothing while all is well.
@@ -96,7 +96,7 @@ impl Embedded {
         wake_on_stop(lifecycle, operations, ended.clone());
         Ok(Self {
             name: format!("embedded:{}", file.display()),
-            publish_timeout: settings.publish_timeout,
+            publish_wait: settings.publish_wait(),
             room: Arc::new(Semaphore::new(ROOM)),
             session,
             fault,
@@ -145,10 +145,10 @@ fn warn_of_left_over(waiting: &[(String, i64)], routes: &Routes) {
 
 impl Publish for Embedded {
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
-        let deadline = self.publish_timeout;
+        let wait = self.publish_wait;
         async move {
-            let confirmed = tokio::time::timeout(deadline, self.enqueue(message)).await;
-            confirmed.unwrap_or(Err(PublishError::Timeout(deadline)))
+            let confirmed = tokio::time::timeout(wait, self.enqueue(message)).await;
+            confirmed.unwrap_or(Err(PublishError::Timeout(wait)))
         }
         .boxed()
     }

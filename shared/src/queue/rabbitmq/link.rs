@@ -55,7 +55,7 @@ pub(super) struct Link {
     pub(super) topology: Topology,
     /// Tells this process from the others.
     pub(super) replica: Uuid,
-    pub(super) publish_timeout: Duration,
+    pub(super) publish_wait: Duration,
     connect_timeout: Duration,
     /// How long messages may wait where nobody consumes.
     pub(super) stuck_after: Duration,
@@ -152,7 +152,7 @@ impl Link {
             address,
             topology: Topology::new(config),
             replica: Uuid::new_v4(),
-            publish_timeout: config.queue.publish_timeout,
+            publish_wait: config.queue.publish_wait(),
             connect_timeout: config.queue.connect_timeout,
             stuck_after: config.dispatcher.stuck_after,
             started: Instant::now(),

@@ -67,14 +67,14 @@ impl Publisher {
         Self { jobs, link: Arc::clone(link) }
     }
 
-    /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting after `queue.publish_timeout`.
+    /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`.
     ///
     /// Only the waiting is given up: a confirm that was dropped would stay in lapin for ever. What the broker has not seen
     /// by then is not sent any more.
     pub(super) async fn publish_in_time(&self, message: Message) -> Result<(), PublishError> {
-        let deadline = self.link.publish_timeout;
-        let published = tokio::time::timeout(deadline, self.publish(message, Destination::Back)).await;
-        published.unwrap_or(Err(PublishError::Timeout(deadline)))
+        let wait = self.link.publish_wait;
+        let published = tokio::time::timeout(wait, self.publish(message, Destination::Back)).await;
+        published.unwrap_or(Err(PublishError::Timeout(wait)))
     }
 
     /// Returns when the message is confirmed at `destination`, or surely never will be.
