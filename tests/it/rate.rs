@@ -302,7 +302,7 @@ async fn what_others_publish_for_a_backend_with_a_rate_is_sent() -> Result<()> {
 async fn what_a_short_lived_process_with_the_other_configuration_queues_is_moved() -> Result<()> {
     let prefix = format!("s{}", uuid::Uuid::new_v4().simple());
     let (steady, queue) = (Process::start(&prefix, "rate = 20").await?, QueueName::Outgoing("a".parse()?));
-    let mut deliveries = steady.consume(queue).await?;
+    let mut deliveries = steady.consume(queue, 5).await?;
     let canary = Process::start(&prefix, "").await?;
     canary.publish("stranded", "outgoing.a").await?;
     canary.stop().await;

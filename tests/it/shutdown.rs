@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use integration_tests::{
-    Provider,
+    Provider, Queues, broker,
     provider::{Answer, Behaviour},
     stack::{DEADLINE, Shape, Stack},
 };
+use shared::queue::QueueName;
 
-use crate::on_every_shape;
+use crate::{
+    on_every_shape,
+    single::{Process, done},
+};
 
 on_every_shape!(what_was_begun_is_finished, what_cannot_be_finished_is_kept);
 
@@ -66,4 +70,37 @@ async fn a_rolling_restart_under_load_doubles_nothing() -> Result<()> {
     texts.dedup();
     assert_eq!((texts.len(), provider.count()), (count, count));
     Ok(())
+}
+
+/// More acknowledgements than a channel hands on at a time, none of which stands for another, reach the broker together with
+/// the end of their channel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_acknowledgements_of_a_stop_reach_the_queue() -> Result<()> {
+    const COUNT: usize = 100;
+    let (prefix, proxy) = (format!("s{}", uuid::Uuid::new_v4().simple()), broker::proxy_to_shared()?);
+    let process = Process::start_at(&broker::url_through(&proxy), &prefix, "").await?;
+    let mut incoming = process.consume(QueueName::Incoming, 300).await?;
+    let mut deliveries = Vec::new();
+    for number in 0..=2 * COUNT {
+        process.publish(&number.to_string(), "incoming.a").await?;
+        let delivery = tokio::time::timeout(DEADLINE, incoming.next()).await?.context("the deliveries ended")?;
+        // The first one ends the probation.
+        if number == 0 { done(delivery).await } else { deliveries.push(delivery) }
+    }
+    proxy.stall();
+    for (number, delivery) in deliveries.into_iter().enumerate() {
+        if number % 2 == 1 {
+            done(delivery).await;
+        }
+    }
+    drop(incoming);
+    let mut stop = Box::pin(process.stop());
+    let stopped = tokio::time::timeout(Duration::from_secs(1), &mut stop).await;
+    ensure!(stopped.is_err(), "it ends before the broker has heard anything");
+    proxy.resume();
+    stop.await;
+    let queues = Queues::connect(&broker::shared_url()?, &prefix, &["a"], &["200ms"]).await?;
+    queues.wait_depth("incoming", u32::try_from(COUNT)?, DEADLINE).await?;
+    queues.take_all("incoming").await?;
+    queues.delete_everything().await
 }

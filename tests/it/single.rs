@@ -21,11 +21,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts one whose backend `a` has these keys.
     pub(crate) async fn start(prefix: &str, keys: &str) -> Result<Self> {
+        Self::start_at(&broker::shared_url()?, prefix, keys).await
+    }
+
+    /// The same with another way to the broker.
+    pub(crate) async fn start_at(url: &str, prefix: &str, keys: &str) -> Result<Self> {
         let text = format!(
-            "[queue]\nurl = '{}'\nprefix = '{prefix}'\nretry = ['200ms']\n\
+            "[queue]\nurl = '{url}'\nprefix = '{prefix}'\nretry = ['200ms']\n\
              [dispatcher]\nstuck_after = '4s'\napp_timeout = '1s'\n\
-             [backends.a]\nengine = 'httptester'\ntimeout = '1s'\n{keys}\n",
-            broker::shared_url()?
+             [backends.a]\nengine = 'httptester'\ntimeout = '1s'\n{keys}\n"
         );
         let config = Config::parse("test", &text, &BTreeMap::new())?;
         let lifecycle = Lifecycle::default();
@@ -44,8 +48,8 @@ impl Process {
         .await
     }
 
-    pub(crate) async fn consume(&self, queue: QueueName) -> Result<Deliveries> {
-        let deliveries = self.queue.consume(vec![(queue, 5)]).pop().context("no deliveries")?;
+    pub(crate) async fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Deliveries> {
+        let deliveries = self.queue.consume(vec![(queue, prefetch)]).pop().context("no deliveries")?;
         self.ready().await?;
         Ok(deliveries)
     }
@@ -82,8 +86,8 @@ async fn the_processes_settle_on_one_of_them_and_the_order_is_kept() -> Result<(
         [Process::start(&prefix, "rate = 20").await?, Process::start(&prefix, "rate = 20").await?];
     let name = QueueName::Outgoing("a".parse()?);
     let [mut left, mut right] =
-        [processes[0].consume(name.clone()).await?, processes[1].consume(name).await?];
-    let mut marks = processes[0].consume(QueueName::Incoming).await?;
+        [processes[0].consume(name.clone(), 5).await?, processes[1].consume(name, 5).await?];
+    let mut marks = processes[0].consume(QueueName::Incoming, 5).await?;
     for number in 0..30 {
         processes[0].publish(&number.to_string(), "outgoing.a").await?;
     }

@@ -46,6 +46,13 @@ pub fn shared_url() -> Result<String> {
     url.into_string().ok().with_context(|| format!("{URL_VARIABLE} is not UTF-8"))
 }
 
+/// A network that one test has to the broker that all share.
+pub fn proxy_to_shared() -> Result<Proxy> {
+    let url = shared_url()?;
+    let address = url.split(['@', '/']).nth(3).context("no address in the URL of the broker")?;
+    Proxy::start(address.parse()?)
+}
+
 /// The URL of a broker that is reached through `proxy`.
 #[must_use]
 pub fn url_through(proxy: &Proxy) -> String {

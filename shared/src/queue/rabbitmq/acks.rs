@@ -1,13 +1,30 @@
-//! What to tell the broker of deliveries that were settled in any order: as few acknowledgements as can be. Pure.
-//!
-//! A quorum queue takes about thirty at a time from a channel. More are kept by the channel for later, and forgotten when it
-//! is closed.
+//! What to tell the broker of deliveries that were settled in any order: as few acknowledgements as can be, and each of them
+//! before the channel is closed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-/// How long the broker has for the last acknowledgements before their channel is closed. No answer tells when it has passed
-/// them on.
-pub(super) const SETTLE: Duration = Duration::from_millis(300);
+use lapin::{
+    Channel,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{FieldTable, ShortString},
+};
+
+/// Waits until the queue has every acknowledgement of the channel, which must be done before the channel is closed.
+///
+/// A channel of RabbitMQ hands a quorum queue 32 commands at a time. While it waits for their notices it keeps further
+/// acknowledgements, and when it is closed it forgets them: the messages would be delivered again. It passes on what it keeps
+/// when a notice comes. To begin to consume and to cancel that are commands too, whose answers come from the queue, in order:
+/// the first means that the queue has all commands that it was handed before; the second, that the notices of these have
+/// reached the channel, so that it passes on what it kept before it hears of its end.
+pub(super) async fn pass_on(channel: &Channel, queue: &ShortString, tag: ShortString) -> lapin::Result<()> {
+    channel.basic_qos(1, BasicQosOptions::default()).await?;
+    let (consume, cancel) = (BasicConsumeOptions::default(), BasicCancelOptions::default());
+    let consumer = channel.basic_consume(queue.clone(), tag.clone(), consume, FieldTable::default()).await?;
+    channel.basic_cancel(tag, cancel).await?;
+    // At most one message was delivered, and goes back with the others when the channel is closed.
+    drop(consumer);
+    Ok(())
+}
 
 /// The deliveries of one channel that are not acknowledged.
 #[derive(Debug, Default)]

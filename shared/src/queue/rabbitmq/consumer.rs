@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{
     FutureExt, StreamExt,
-    future::BoxFuture,
+    future::{BoxFuture, try_join_all},
     stream::{self, BoxStream, SelectAll},
 };
 use lapin::{
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use uuid::Uuid;
 
 use super::{
-    acks::{Ack, Outstanding, SETTLE},
+    acks::{Ack, Outstanding, pass_on},
     link::{Link, Pauses, SessionError},
     migration, mover,
     publisher::Publisher,
@@ -142,6 +142,8 @@ struct Consumer {
     /// While it is on probation: whether the one delivery that is out was delivered before.
     probation: Option<bool>,
     outstanding: Outstanding,
+    /// Whether anything was acknowledged.
+    acknowledged: bool,
 }
 
 async fn session(
@@ -189,6 +191,7 @@ async fn open(link: &Link, subscriptions: &[Subscription], first: bool) -> Resul
             number: 0,
             probation: Some(false),
             outstanding: Outstanding::default(),
+            acknowledged: false,
         };
         session.events.push(consumer.attach(index, 1).await?);
         session.consumers.push(consumer);
@@ -220,6 +223,7 @@ impl Consumer {
 
     /// The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
     fn acknowledge(&mut self, tags: &[u64]) -> lapin::Result<()> {
+        self.acknowledged = true;
         for Ack { tag, multiple } in self.outstanding.settle(tags) {
             self.channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never().unwrap_or(Ok(()))?;
         }
@@ -230,6 +234,15 @@ impl Consumer {
     fn cancel(&self) -> lapin::Result<()> {
         let cancelled = self.channel.basic_cancel(self.tag(), BasicCancelOptions { nowait: true });
         cancelled.now_or_never().unwrap_or(Ok(()))
+    }
+
+    /// Waits until the queue knows of every acknowledgement.
+    async fn pass_on(&mut self) -> lapin::Result<()> {
+        if !self.acknowledged {
+            return Ok(());
+        }
+        self.number += 1;
+        pass_on(&self.channel, &self.queue, self.tag()).await
     }
 
     fn tag(&self) -> ShortString {
@@ -322,7 +335,7 @@ async fn consume(
             count = receipts.recv_many(&mut settled, MAX_TOGETHER) => {
                 if count == 0 {
                     // The last receipt is settled, and no more are handed out.
-                    tokio::time::sleep(SETTLE).await;
+                    try_join_all(session.consumers.iter_mut().map(Consumer::pass_on)).await?;
                     return Ok(());
                 }
                 session.settle(&mut settled, handles.is_empty()).await?;

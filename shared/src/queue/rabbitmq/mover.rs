@@ -15,6 +15,7 @@ use lapin::{
 };
 
 use super::{
+    acks::{Ack, Outstanding, pass_on},
     link::{Link, SessionError},
     publisher::Publisher,
     topology::look,
@@ -83,39 +84,48 @@ impl Mover<'_> {
             tracing::info!(%queue, left = seen.messages, "not used with this configuration: what is left in it is moved");
         }
         channel.basic_qos(TOGETHER, BasicQosOptions::default()).await?;
-        let (tag, options) = (queue.clone(), BasicConsumeOptions::default());
+        let (tag, options) = (self.tag("all"), BasicConsumeOptions::default());
         let deliveries = channel.basic_consume(queue.clone(), tag, options, FieldTable::default()).await?;
         Ok(Some((channel, deliveries)))
     }
 
     /// Moves until a stop, or until the queue is deleted.
     async fn empty(&self, channel: &Channel, deliveries: Consumer) -> lapin::Result<()> {
-        let mut deliveries = deliveries.ready_chunks(TOGETHER.into());
+        let (mut deliveries, mut outstanding) =
+            (deliveries.ready_chunks(TOGETHER.into()), Outstanding::default());
         let stopping = || self.link.lifecycle.stopping();
         loop {
             let together = tokio::select! {
+                biased;
+                () = stopping() => return pass_on(channel, &self.queue, self.tag("last")).await,
                 together = deliveries.next() => together,
-                () = stopping() => None,
             };
             let Some(together) = together else { return Ok(()) };
             let together: Vec<Delivery> = together.into_iter().collect::<lapin::Result<_>>()?;
-            let moves = together.into_iter().map(|delivery| self.move_back(channel, delivery));
-            join_all(moves).await.into_iter().collect::<lapin::Result<()>>()?;
+            for delivery in &together {
+                outstanding.deliver(delivery.delivery_tag);
+            }
+            let moved = join_all(together.into_iter().map(|delivery| self.move_back(delivery))).await;
+            let moved: Vec<u64> = moved.into_iter().flatten().collect();
+            for Ack { tag, multiple } in outstanding.settle(&moved) {
+                channel.basic_ack(tag, BasicAckOptions { multiple }).await?;
+            }
             tokio::select! {
                 () = tokio::time::sleep(REST) => {}
-                () = stopping() => return Ok(()),
+                () = stopping() => {}
             }
         }
     }
 
-    async fn move_back(&self, channel: &Channel, mut delivery: Delivery) -> lapin::Result<()> {
+    fn tag(&self, which: &str) -> ShortString {
+        format!("{}-{which}", self.queue.as_str()).into()
+    }
+
+    /// Gives the tag of what is moved. The rest stays where it is, and the next process moves it.
+    async fn move_back(&self, mut delivery: Delivery) -> Option<u64> {
         let (tag, message) = (delivery.delivery_tag, wire::message(&mut delivery));
         let publish = || self.publisher.publish(message.clone(), Destination::Back);
         let stops = || self.link.lifecycle.is_stopping();
-        if publish_until_taken(&message.id, publish, stops).await {
-            return channel.basic_ack(tag, BasicAckOptions::default()).await;
-        }
-        // It stays where it is, and the next process moves it.
-        Ok(())
+        publish_until_taken(&message.id, publish, stops).await.then_some(tag)
     }
 }

@@ -16,7 +16,7 @@ use lapin::{
 };
 
 use super::{
-    acks::SETTLE,
+    acks::pass_on,
     link::SessionError,
     operator::{Operator, PATIENCE, patiently},
     wire,
@@ -146,7 +146,8 @@ impl<'o> Shovel<'o> {
     async fn finish(&self, count: u32) -> Result<(), SessionError> {
         let done = self.carried.moved + self.carried.dropped;
         if done > 0 {
-            tokio::time::sleep(SETTLE).await;
+            let tag = Window::tag(&self.queue, self.window.number + 1);
+            patiently(pass_on(&self.reading, &self.queue, tag)).await?;
         }
         patiently(self.reading.close(200, "done".into())).await?;
         let kept = count.saturating_sub(u32::try_from(done).unwrap_or(u32::MAX));
