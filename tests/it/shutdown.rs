@@ -83,7 +83,8 @@ async fn the_last_acknowledgements_of_a_stop_reach_the_queue() -> Result<()> {
     let mut deliveries = Vec::new();
     for number in 0..=2 * COUNT {
         process.publish(&number.to_string(), "incoming.a").await?;
-        let delivery = tokio::time::timeout(DEADLINE, incoming.next()).await?.context("the deliveries ended")?;
+        let delivery =
+            tokio::time::timeout(DEADLINE, incoming.next()).await?.context("the deliveries ended")?;
         // The first one ends the probation.
         if number == 0 { done(delivery).await } else { deliveries.push(delivery) }
     }

@@ -29,8 +29,10 @@ use self::plan::Plan;
 use self::script::lock;
 use self::site::Site;
 
-/// The backends: one leaves to a person what the provider may have taken, the other sends it again.
-const BACKENDS: [&str; plan::PROVIDERS] = ["cautious", "resending"];
+/// The backends: one leaves to a person what the provider may have taken, one sends it again, and one has a rate.
+const BACKENDS: [&str; plan::PROVIDERS] = ["cautious", RESENDING, METERED];
+const RESENDING: &str = "resending";
+const METERED: &str = "metered";
 
 /// What the names in the broker start with.
 const PREFIX: &str = "torture";

@@ -14,7 +14,7 @@ use crate::{Queues, eventually};
 use super::load::{Told, backend_of};
 use super::script::{Calls, lock};
 use super::site::Site;
-use super::{BACKENDS, RUNGS};
+use super::{BACKENDS, METERED, RESENDING, RUNGS};
 
 /// How long the gateway may take to work off what is left. It ends as soon as all is quiet.
 const QUIET: Duration = Duration::from_secs(180);
@@ -132,7 +132,8 @@ impl Found {
 /// Every queue but the dead letters.
 fn names() -> impl Iterator<Item = String> {
     let fixed = ["incoming", "reports", "unrouted"].map(str::to_owned);
-    let outgoing = BACKENDS.map(|backend| format!("outgoing.{backend}"));
+    let single = |backend| if backend == METERED { ".single" } else { "" };
+    let outgoing = BACKENDS.map(|backend| format!("outgoing.{backend}{}", single(backend)));
     fixed.into_iter().chain(outgoing).chain(RUNGS.map(|rung| format!("retry.{rung}")))
 }
 
@@ -187,7 +188,7 @@ impl Report {
 
     /// Notes every message that a provider has taken twice, unless its backend is to send again what it may have taken.
     pub(super) fn expect_nothing_doubled(&mut self) {
-        let cautious = |number: u64| backend_of(number) == BACKENDS[0];
+        let cautious = |number: u64| backend_of(number) != RESENDING;
         let doubled = self.calls.iter().filter(|(number, calls)| calls.delivered > 1 && cautious(**number));
         self.problems
             .extend(doubled.map(|(number, calls)| format!("{number} was sent {} times", calls.delivered)));
@@ -202,7 +203,7 @@ impl Report {
         // Nothing in the script is a reason for any other class; and `crashed` has one for a message here and there.
         let dead = || self.found.dead.iter().map(|(number, class)| (*number, class.as_str()));
         let is_expected = |number, class: &str| {
-            class.ends_with("crashed") || class == "unknown" && backend_of(number) == BACKENDS[0]
+            class.ends_with("crashed") || class == "unknown" && backend_of(number) != RESENDING
         };
         for (number, class) in dead().filter(|(number, class)| !is_expected(*number, class)).take(SHOWN) {
             problems.push(format!("{number} is dead-lettered as {class}"));
@@ -212,6 +213,11 @@ impl Report {
         }
         for (number, calls) in self.calls.iter().filter(|(_, calls)| calls.keys.len() > 1) {
             problems.push(format!("{number} was sent under different keys: {:?}", calls.keys));
+        }
+        for (number, astray) in
+            self.calls.iter().filter_map(|(number, calls)| Some((number, calls.astray.as_ref()?)))
+        {
+            problems.push(format!("{number} was sent {astray}"));
         }
         for (status, count) in &self.told.others {
             problems.push(format!("{count} requests were answered with {status}"));

@@ -11,9 +11,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::client::client;
 
-use super::BACKENDS;
 use super::front::Front;
 use super::script::lock;
+use super::{BACKENDS, METERED, RESENDING};
 
 /// A message every so often: 100 a second.
 const EVERY: Duration = Duration::from_millis(10);
@@ -67,16 +67,24 @@ pub(super) async fn post(fronts: Vec<Arc<Front>>, mut stopped: watch::Receiver<b
     Ok(told)
 }
 
-/// The backend of a message: every third is for the one that sends again.
+/// The backend of a message: every third is for the one that sends again, and a few are for the one with a rate.
 pub(super) fn backend_of(number: u64) -> &'static str {
-    BACKENDS[usize::from(number.is_multiple_of(3))]
+    match number % 12 {
+        0 | 3 | 6 | 9 => RESENDING,
+        1 => METERED,
+        _ => BACKENDS[0],
+    }
+}
+
+/// Who writes it, and gets the reply.
+pub(super) fn identity_of(number: u64) -> String {
+    format!("+{}", number.wrapping_mul(7_919) % IDENTITIES)
 }
 
 async fn ask(client: reqwest::Client, url: String, front: Arc<Front>, number: u64, told: Arc<Mutex<Told>>) {
     let _waiting = front.wait();
     let backend = backend_of(number);
-    let identity = format!("+{}", number.wrapping_mul(7_919) % IDENTITIES);
-    let form = [("identity", identity), ("text", format!("echo {number}"))];
+    let form = [("identity", identity_of(number)), ("text", format!("echo {number}"))];
     let begun = Instant::now();
     let asked = client.post(format!("{url}/backends/{backend}/")).form(&form).timeout(PATIENCE).send().await;
     let took = begun.elapsed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 /// The providers, which are also the backends.
-pub(super) const PROVIDERS: usize = 2;
+pub(super) const PROVIDERS: usize = 3;
 
 /// One of the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

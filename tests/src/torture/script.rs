@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::provider::{Answer, Behaviour, Provider, Request};
 
+use super::load::{backend_of, identity_of};
 use super::plan::Refusal;
 
 /// What a provider does at present.
@@ -31,20 +32,23 @@ pub(super) struct Calls {
     pub(super) keys: Vec<String>,
     /// What the last call was told.
     pub(super) last: &'static str,
+    /// Of a call that came to another provider, or was for another person.
+    pub(super) astray: Option<String>,
 }
 
 /// One provider's mood, and the ledger that it shares with the others.
 #[derive(Clone)]
 pub(super) struct Script {
     seed: u64,
+    backend: &'static str,
     mood: Arc<Mutex<Mood>>,
     ledger: Arc<Mutex<HashMap<u64, Calls>>>,
 }
 
 impl Script {
     /// A script with a mood of its own.
-    pub(super) fn new(seed: u64, ledger: &Arc<Mutex<HashMap<u64, Calls>>>) -> Self {
-        Self { seed, mood: Arc::new(Mutex::new(Mood::Moody)), ledger: Arc::clone(ledger) }
+    pub(super) fn new(seed: u64, backend: &'static str, ledger: &Arc<Mutex<HashMap<u64, Calls>>>) -> Self {
+        Self { seed, backend, mood: Arc::new(Mutex::new(Mood::Moody)), ledger: Arc::clone(ledger) }
     }
 
     /// Makes `provider` behave by this script.
@@ -67,6 +71,10 @@ impl Script {
         calls.count += 1;
         calls.delivered += u32::from(told == DELIVERED);
         calls.last = told;
+        let identity = request.field("to").unwrap_or_default();
+        if self.backend != backend_of(number) || identity != identity_of(number) {
+            calls.astray = Some(format!("by {} to {identity}", self.backend));
+        }
         if !calls.keys.contains(&key) {
             calls.keys.push(key);
         }

@@ -22,7 +22,7 @@ use super::front::Front;
 use super::member::Member;
 use super::plan::{Action, Network, Plan, Refusal, Target};
 use super::script::{Calls, Mood, Script};
-use super::{BACKENDS, PREFIX, RUNGS};
+use super::{BACKENDS, METERED, PREFIX, RESENDING, RUNGS};
 
 /// How many processes the pair has.
 const INGRESS: usize = 2;
@@ -74,8 +74,8 @@ impl Site {
             calls: Arc::default(),
             folder: tempfile::Builder::new().prefix("torture-").tempdir()?,
         };
-        for _ in BACKENDS {
-            let (provider, script) = (Provider::start()?, Script::new(seed, &site.calls));
+        for backend in BACKENDS {
+            let (provider, script) = (Provider::start()?, Script::new(seed, backend, &site.calls));
             script.direct(&provider);
             site.providers.push(Arc::new(Mutex::new(provider)));
             site.scripts.push(script);
@@ -125,7 +125,11 @@ impl Site {
                 "[backends.{backend}]\nengine = 'http'\nurl = '{provider}'\ntimeout = '2s'\n\
                  form = {{ to = '{{identity}}', msg = '{{text}}' }}\n"
             )?;
-            text.push_str(if backend == "resending" { "on_unknown = 'resend'\n" } else { "" });
+            text.push_str(match backend {
+                RESENDING => "on_unknown = 'resend'\n",
+                METERED => "rate = 50\n",
+                _ => "",
+            });
             write!(text, "[[endpoints]]\nbackend = '{backend}'\n")?;
         }
         write!(
