@@ -1,0 +1,221 @@
+//! The HTTP client of one peer: a pool of its own, limits on time and size, no redirects. What a call without an answer means,
+//! and what a status means that is no success.
+
+use std::{
+    borrow::Cow,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use reqwest::{Request, Response, redirect};
+use shared::{
+    cli,
+    clock::{self, UnixMillis},
+    lifecycle::{Exit, Failure},
+};
+
+use super::SendError;
+
+/// The most that is read of an answer's body.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// The longest that a connection may take, whatever the time for the whole call is.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of an answer is kept with a dead letter, in characters.
+const EXCERPT: usize = 200;
+
+/// Calls one peer.
+pub(crate) struct Client(reqwest::Client);
+
+/// What the peer said.
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// How long it asks to wait.
+    pub(crate) retry_after: Option<Duration>,
+    /// The body, or the beginning of a long one.
+    pub(crate) body: Vec<u8>,
+    /// Whether the connection was lost before the end of the body.
+    pub(crate) broke_off: bool,
+}
+
+impl Client {
+    /// A client whose calls take no longer than `timeout`, for as many at a time. `owner` is the table of the configuration.
+    pub(crate) fn new(owner: &str, timeout: Duration, concurrency: u16) -> Result<Self, Failure> {
+        cli::install_tls_provider();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("rapidsms-gateway/", env!("CARGO_PKG_VERSION")))
+            // A redirect would send the message, and the credentials, to somebody else.
+            .redirect(redirect::Policy::none())
+            .connect_timeout(connect_timeout(timeout))
+            .timeout(timeout)
+            .pool_max_idle_per_host(concurrency.into())
+            .tcp_nodelay(true)
+            .build();
+        let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
+        client.map(Self).map_err(unusable)
+    }
+
+    /// Makes one call.
+    pub(crate) async fn call(&self, request: Request) -> Result<Answer, SendError> {
+        let response = self.0.execute(request).await.map_err(|error| lost(&error))?;
+        Ok(Answer::read(response).await)
+    }
+}
+
+impl Answer {
+    async fn read(mut response: Response) -> Self {
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|value| read_retry_after(value.trim(), clock::now()));
+        let status = response.status().as_u16();
+        let (mut body, mut broke_off) = (Vec::new(), false);
+        while body.len() < MAX_ANSWER_BYTES {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(_) => {
+                    broke_off = true;
+                    break;
+                }
+            }
+        }
+        body.truncate(MAX_ANSWER_BYTES);
+        Self { status, retry_after, body, broke_off }
+    }
+
+    /// Whether the status is a 2xx.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..=299).contains(&self.status)
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+
+    /// The beginning of it, for a dead letter.
+    pub(crate) fn excerpt(&self) -> String {
+        self.text().trim().chars().take(EXCERPT).collect()
+    }
+
+    /// What the status means when it is no success.
+    pub(crate) fn refusal(&self) -> SendError {
+        let (reason, retry_after) = (format!("status {}", self.status), self.retry_after);
+        match self.status {
+            // The account or the whole provider, not this message.
+            401 | 403 | 429 | 503 => SendError::Unavailable { reason, retry_after },
+            // A proxy lost the provider's answer, whatever it says of later.
+            502 | 504 | 520 | 524 => SendError::Unknown { reason },
+            _ if retry_after.is_some() => SendError::Unavailable { reason, retry_after },
+            408 | 425 | 500..=599 => SendError::NotSent { reason },
+            300..=399 => {
+                let reason = format!("{reason}, a redirect, which is not followed: correct the url");
+                SendError::Rejected { reason, answer: String::new() }
+            }
+            _ => SendError::Rejected { reason, answer: self.excerpt() },
+        }
+    }
+}
+
+/// Seconds, or a date.
+fn read_retry_after(value: &str, now: UnixMillis) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(UNIX_EPOCH + Duration::from_millis(now.0)).unwrap_or_default())
+}
+
+/// Less than the whole: when both end at once, a host that drops packets is taken for one that lost the answer.
+fn connect_timeout(timeout: Duration) -> Duration {
+    CONNECT_TIMEOUT.min(timeout * 2 / 3)
+}
+
+/// What a call without an answer means. The error's own text would name the URL, which may hold secrets and numbers.
+fn lost(error: &reqwest::Error) -> SendError {
+    if error.is_connect() {
+        let mut reason = "no connection".to_owned();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            reason = format!("no connection: {error}");
+            cause = error.source();
+        }
+        return SendError::Unavailable { reason, retry_after: None };
+    }
+    if error.is_builder() {
+        return SendError::Rejected {
+            reason: "no request can be made of it".to_owned(),
+            answer: String::new(),
+        };
+    }
+    let reason =
+        if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" };
+    SendError::Unknown { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An answer without a word of later.
+    pub(crate) fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, retry_after: None, body: body.as_bytes().to_vec(), broke_off: false }
+    }
+
+    #[test]
+    fn each_status_has_its_class() {
+        for (status, expected) in [
+            (302, "rejected"),
+            (400, "rejected"),
+            (401, "unavailable"),
+            (403, "unavailable"),
+            (404, "rejected"),
+            (408, "not_sent"),
+            (422, "rejected"),
+            (429, "unavailable"),
+            (500, "not_sent"),
+            (502, "unknown"),
+            (503, "unavailable"),
+            (504, "unknown"),
+            (524, "unknown"),
+            (599, "not_sent"),
+        ] {
+            assert_eq!(answer(status, "").refusal().class(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = UnixMillis(1_795_392_000_000);
+        for (value, seconds) in
+            [("7", 7), ("Mon, 23 Nov 2026 00:01:30 GMT", 90), ("Sun, 22 Nov 2026 23:00:00 GMT", 0)]
+        {
+            assert_eq!(read_retry_after(value, now), Some(Duration::from_secs(seconds)), "{value}");
+        }
+        assert_eq!(read_retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn who_says_when_to_come_again_is_unavailable_unless_a_proxy_lost_the_answer() {
+        let retry_after = Some(Duration::from_secs(7));
+        let refusal = |status| Answer { retry_after, ..answer(status, "") }.refusal();
+        let expected = SendError::Unavailable { reason: "status 500".to_owned(), retry_after };
+        assert_eq!((refusal(500), refusal(504).class()), (expected, "unknown"));
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_beginning_of_what_the_peer_said() {
+        let error = answer(400, &"é".repeat(500)).refusal();
+        assert_eq!(error.told().chars().count(), "status 400: ".len() + EXCERPT);
+        assert_eq!(error.to_string(), "rejected: status 400");
+    }
+
+    #[test]
+    fn a_connection_has_less_time_than_the_call() {
+        for seconds in [1, 9, 30, 3600] {
+            let timeout = Duration::from_secs(seconds);
+            let connect = connect_timeout(timeout);
+            assert!(connect < timeout && connect <= CONNECT_TIMEOUT, "{timeout:?}: {connect:?}");
+        }
+    }
+}
