@@ -25,6 +25,9 @@ use crate::eventually;
 /// How long a message that was counted may take to come.
 const TAKE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How many messages are acknowledged together; a quorum queue gives out 2,000 at most that are not.
+const TAKEN_TOGETHER: usize = 1000;
+
 /// AMQP's reply code for a queue that does not exist.
 const NOT_FOUND: u16 = 404;
 
@@ -135,7 +138,11 @@ impl Queues {
         let mut all = Vec::new();
         while let Some(delivery) = timeout(TAKE_DEADLINE, deliveries.next()).await? {
             let delivery = delivery?;
-            delivery.ack(BasicAckOptions::default()).await?;
+            // One for many: of more than thirty at a time the channel might still keep some when it is closed, and forget them.
+            let taken = all.len() + 1;
+            if taken.is_multiple_of(TAKEN_TOGETHER) || taken == ready as usize {
+                channel.basic_ack(delivery.delivery_tag, BasicAckOptions { multiple: true }).await?;
+            }
             all.push(Taken {
                 routing_key: delivery.routing_key.to_string(),
                 headers: delivery.properties.headers().as_ref().map(texts).unwrap_or_default(),
