@@ -11,7 +11,7 @@ use integration_tests::{
 };
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
-    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions},
+    options::{QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions},
     types::{AMQPValue, FieldTable},
 };
 
@@ -49,6 +49,36 @@ impl Site {
         self.channel.queue_declare(name.as_str().into(), QueueDeclareOptions::durable(), arguments).await?;
         let (options, none) = (QueueBindOptions::default(), FieldTable::default());
         self.channel.queue_bind(name.as_str().into(), exchange.into(), key.into(), options, none).await?;
+        Ok(())
+    }
+
+    /// Declares the rung anew as another version might have: with a longer delay.
+    async fn declare_slower_rung(&self) -> Result<()> {
+        let rung = self.full("retry.200ms");
+        self.channel.queue_delete(rung.as_str().into(), QueueDeleteOptions::default()).await?;
+        let mut arguments = FieldTable::default();
+        for (name, value) in [
+            ("x-queue-type", "quorum"),
+            ("x-dead-letter-exchange", self.prefix.as_str()),
+            ("x-dead-letter-strategy", "at-least-once"),
+            ("x-overflow", "reject-publish"),
+        ] {
+            arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(8000));
+        self.channel.queue_declare(rung.as_str().into(), QueueDeclareOptions::durable(), arguments).await?;
+        let (exchange, key, none) = (rung.as_str(), String::new(), FieldTable::default());
+        let options = QueueBindOptions::default();
+        self.channel.queue_bind(rung.as_str().into(), exchange.into(), key.into(), options, none).await?;
+        Ok(())
+    }
+
+    /// A start refuses because the migration of `queue` was broken off, and names the command that finishes it.
+    async fn is_told_of(&self, queue: &str) -> Result<()> {
+        let refused = self.stack.tool(&[]).await?;
+        ensure!(refused.code == 69, "{refused:?}");
+        let command = format!("run: dispatcher queues migrate {}\n", self.full(queue));
+        ensure!(refused.stderr.contains(&command), "{}", refused.stderr);
         Ok(())
     }
 
@@ -137,13 +167,12 @@ async fn a_migration_that_was_killed_anywhere_is_finished_by_the_next() -> Resul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queues_with_exchanges_of_their_own_are_migrated_in_the_order_of_their_declaration() -> Result<()> {
     let mut site = Site::stopped(CONFIG).await?;
-    for (queue, exchange, key) in [
-        ("unrouted", site.full("unrouted"), ""),
-        ("outgoing.b", site.prefix.clone(), "outgoing.b"),
-        ("retry.200ms", site.full("retry.200ms"), ""),
-    ] {
+    for (queue, exchange, key) in
+        [("unrouted", site.full("unrouted"), ""), ("outgoing.b", site.prefix.clone(), "outgoing.b")]
+    {
         site.declare_otherwise(queue, &exchange, key).await?;
     }
+    site.declare_slower_rung().await?;
     let queues = site.stack.queues()?;
     for _ in 0..5 {
         queues.publish("nowhere", BasicProperties::default(), b"{}").await?;
@@ -172,16 +201,15 @@ async fn queues_with_exchanges_of_their_own_are_migrated_in_the_order_of_their_d
 }
 
 /// As many messages in a queue with other arguments, and a tool that has begun to bring them back to the new one.
-async fn bring_back(site: &Site, count: usize) -> Result<Tool> {
-    site.declare_otherwise("incoming", &site.prefix, "incoming.#").await?;
+async fn bring_back(site: &Site, queue: &str, key: &str, count: usize) -> Result<Tool> {
+    site.declare_otherwise(queue, &site.prefix, key).await?;
     let queues = site.stack.queues()?;
-    let publish =
-        async |number| queues.publish("incoming.b", BasicProperties::default(), &incoming(number)).await;
+    let publish = async |number| queues.publish(key, BasicProperties::default(), &incoming(number)).await;
     stream::iter(0..count).map(Ok).try_for_each_concurrent(50, publish).await?;
-    let tool = site.stack.start_tool(&["queues", "migrate", &site.full("incoming")])?;
-    let mut most = 0;
+    let tool = site.stack.start_tool(&["queues", "migrate", &site.full(queue)])?;
+    let (mut most, waiting) = (0, format!("{queue}.migrating"));
     eventually("the messages are being brought back", DEADLINE, async || {
-        let depth = queues.depth("incoming.migrating").await?.unwrap_or(0);
+        let depth = queues.depth(&waiting).await?.unwrap_or(0);
         most = most.max(depth);
         if depth < most { Ok(()) } else { Err(anyhow!("{depth} of {most}")) }
     })
@@ -189,15 +217,13 @@ async fn bring_back(site: &Site, count: usize) -> Result<Tool> {
     Ok(tool)
 }
 
-/// Every message is in the queue, and nothing of a migration is left.
-async fn ensure_migrated(site: Site, count: usize) -> Result<()> {
+/// Every message is in the queue, and nothing of the migration of `migrated` is left.
+async fn ensure_migrated(site: Site, migrated: &str, queue: &str, count: usize) -> Result<()> {
     let queues = site.stack.queues()?;
-    let taken = queues.take_all("incoming").await?;
+    let taken = queues.take_all(queue).await?;
     let bodies: BTreeSet<Vec<u8>> = taken.into_iter().map(|message| message.body).collect();
     ensure!(bodies.len() == count, "{} of {count} are there", bodies.len());
-    for queue in ["incoming.migrating", "migrating"] {
-        ensure!(queues.depth(queue).await?.is_none(), "{queue} is left");
-    }
+    ensure!(queues.depth(&format!("{migrated}.migrating")).await?.is_none(), "something is left");
     site.stack.finish().await
 }
 
@@ -205,23 +231,59 @@ async fn ensure_migrated(site: Site, count: usize) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_beside_one_that_is_frozen_is_refused_and_nothing_is_lost() -> Result<()> {
     let site = Site::stopped(CONFIG).await?;
-    let mut frozen = bring_back(&site, 3000).await?;
+    let mut frozen = bring_back(&site, "incoming", "incoming.b", 3000).await?;
     frozen.pause()?;
     let told = site.migrate("incoming", 69).await?;
     ensure!(told.contains("another tool works on") && told.contains("run this again"), "{told}");
     frozen.kill()?;
     site.migrate("incoming", 0).await?;
-    ensure_migrated(site, 3000).await
+    ensure_migrated(site, "incoming", "incoming", 3000).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_that_was_broken_off_is_told_at_the_next_start() -> Result<()> {
     let site = Site::stopped(CONFIG).await?;
-    bring_back(&site, 3000).await?.kill()?;
-    let refused = site.stack.tool(&[]).await?;
-    ensure!(refused.code == 69, "{refused:?}");
-    let command = format!("run: dispatcher queues migrate {}\n", site.full("incoming"));
-    ensure!(refused.stderr.contains(&command), "{}", refused.stderr);
+    bring_back(&site, "incoming", "incoming.b", 3000).await?.kill()?;
+    site.is_told_of("incoming").await?;
     site.migrate("incoming", 0).await?;
-    ensure_migrated(site, 3000).await
+    ensure_migrated(site, "incoming", "incoming", 3000).await
+}
+
+/// The backend has another queue by now, which is where its messages are brought.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_that_was_broken_off_is_told_after_a_rate_was_added_too() -> Result<()> {
+    let site = Site::stopped(CONFIG).await?;
+    bring_back(&site, "outgoing.b", "outgoing.b", 3000).await?.kill()?;
+    site.stack.change_config(|config| config.replace("httptester'", "httptester'\nrate = 9"))?;
+    site.is_told_of("outgoing.b").await?;
+    // Another one hides nothing.
+    site.migrate("incoming", 0).await?;
+    site.is_told_of("outgoing.b").await?;
+    site.migrate("outgoing.b", 0).await?;
+    let queues = site.stack.queues()?;
+    // What the first run had brought back by its death lies in the queue without a rate.
+    let (plain, single) = (queues.take_all("outgoing.b").await?, queues.take_all("outgoing.b.single").await?);
+    let bodies: BTreeSet<Vec<u8>> = plain.into_iter().chain(single).map(|message| message.body).collect();
+    ensure!(bodies.len() == 3000, "{} of 3000 are there", bodies.len());
+    site.stack.finish().await
+}
+
+/// What has expired is in no count until the next queue has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rung_that_is_handing_over_loses_nothing_when_it_is_migrated() -> Result<()> {
+    const COUNT: usize = 40_000;
+    let site = Site::stopped(CONFIG).await?;
+    site.declare_slower_rung().await?;
+    // The first one keeps the others, which have expired long before, from the head of the queue: then all go at once.
+    let first = std::iter::once(BasicProperties::default());
+    let others = std::iter::repeat_n(BasicProperties::default().with_expiration("1".into()), COUNT - 1);
+    let messages = first.chain(others).map(|properties| (properties, b"{}".to_vec()));
+    let queues = site.stack.queues()?;
+    queues.publish_all("retry.200ms", "incoming.b", messages).await?;
+    queues.wait_depth("retry.200ms", 0, DEADLINE).await?;
+    let told = site.migrate("retry.200ms", 0).await?;
+    ensure!(told.starts_with("migrated "), "{told}");
+    queues.wait_depth("incoming", u32::try_from(COUNT)?, DEADLINE).await?;
+    site.channel.queue_purge(site.full("incoming").into(), QueuePurgeOptions::default()).await?;
+    site.stack.finish().await
 }

@@ -223,6 +223,7 @@ impl Queues {
     /// Deletes every queue and exchange of the prefix, so that a shared broker stays small.
     pub async fn delete_everything(&self) -> Result<()> {
         self.delete_all(&self.names()).await?;
+        self.delete_all(&["migrating".to_owned()]).await?;
         let channel = self.connection.create_channel().await?;
         let retry = self.delays.iter().map(|delay| self.full(&format!("retry.{delay}")));
         let fixed = [self.prefix.clone(), self.full("dead"), self.full("unrouted"), self.full("events")];

@@ -9,6 +9,8 @@ mod consumer;
 
 mod shovel;
 
+mod handover;
+
 mod letters;
 
 mod link;

@@ -19,9 +19,14 @@ impl Stack {
 
     /// Starts every process that was stopped, with a configuration that `change` has changed.
     pub async fn start_again(&mut self, change: impl Fn(String) -> String) -> Result<()> {
-        let text = std::fs::read_to_string(self.config())?;
-        std::fs::write(self.config(), change(text))?;
+        self.change_config(change)?;
         self.start_services().await
+    }
+
+    /// Changes the configuration for whatever is started from now on.
+    pub fn change_config(&self, change: impl Fn(String) -> String) -> Result<()> {
+        let text = std::fs::read_to_string(self.config())?;
+        Ok(std::fs::write(self.config(), change(text))?)
     }
 
     /// Stops every process, and starts as many with `config` on what they left in the queues.

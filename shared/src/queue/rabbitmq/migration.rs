@@ -13,6 +13,7 @@ use lapin::{
 };
 
 use super::{
+    handover,
     letters::visit_with,
     link::{SessionError, refused},
     mismatch::Mismatch,
@@ -70,8 +71,9 @@ pub(super) fn waiting(queue: &ShortString) -> ShortString {
     format!("{}.migrating", queue.as_str()).into()
 }
 
-/// An empty queue that is there for as long as any migration is unfinished. To look for a queue that is not there is an error
-/// in the broker's log, so a start looks for this one only.
+/// An empty queue that is there for good once any queue was migrated. To look for a queue that is not there is an error in the
+/// broker's log, so a start looks for the others only when it finds this one. It is never taken away: a migration may be
+/// unfinished that the configuration of the moment knows nothing of.
 fn mark(topology: &Topology) -> ShortString {
     waiting(&topology.exchange())
 }
@@ -84,7 +86,7 @@ pub(super) async fn find_unfinished(
     if topology::look(connection, mark(topology)).await?.is_none() {
         return Ok(None);
     }
-    for Source { queue, .. } in topology.sources() {
+    for Source { queue, .. } in topology.sources().into_iter().chain(topology.unused()) {
         if topology::look(connection, waiting(&queue)).await?.is_some() {
             return Ok(Some(queue));
         }
@@ -108,6 +110,8 @@ struct Migration<'o> {
 impl<'o> Migration<'o> {
     fn new(operator: &'o Operator, queue: &str) -> Option<Self> {
         let mut sources = operator.topology.sources();
+        // One whose backend has another queue by now can only be brought back.
+        sources.extend(operator.topology.unused());
         let place = sources.iter().position(|source| source.queue.as_str() == queue)?;
         let before = sources.iter().take(place).map(|source| source.queue.clone()).collect();
         let source = sources.swap_remove(place);
@@ -129,21 +133,7 @@ impl<'o> Migration<'o> {
             }
         }
         let back = self.bring_back().await?;
-        self.unmark().await.map_err(|error| self.operator.failure(&error))?;
         Ok(Migrated { changed, messages: back + self.replay_unrouted(config).await? })
-    }
-
-    /// Takes the mark away when no migration is unfinished.
-    async fn unmark(&self) -> Result<(), SessionError> {
-        let Operator { connection, topology, .. } = self.operator;
-        let mark = mark(topology);
-        if self.operator.look(&mark).await?.is_some()
-            && patiently(find_unfinished(connection, topology)).await?.is_none()
-        {
-            let channel = self.operator.channel().await?;
-            patiently(channel.queue_delete(mark, QueueDeleteOptions::default())).await?;
-        }
-        Ok(())
     }
 
     /// Two migrations of a queue would delete it while the other one holds messages of it, which are in no count.
@@ -196,6 +186,8 @@ impl<'o> Migration<'o> {
         let begun = Instant::now();
         loop {
             self.move_all(&self.source.queue, &self.waiting).await?;
+            // An old ingress that has connected meanwhile has bound it again.
+            self.unbind(&channel).await.map_err(failed)?;
             tokio::time::sleep(WATCH).await;
             self.refuse_consumers().await?;
             // After the look for consumers: what the last of them held is counted again.
@@ -205,6 +197,7 @@ impl<'o> Migration<'o> {
             }
             self.refuse_more(&self.source.queue, begun)?;
         }
+        self.hand_over().await?;
         // Quorum queues do not know `if-empty`; but nothing leads here any more.
         let deleting = channel.queue_delete(self.source.queue.clone(), QueueDeleteOptions::default());
         patiently(deleting).await.map_err(failed).map(drop)
@@ -216,24 +209,47 @@ impl<'o> Migration<'o> {
         let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
         patiently(channel.queue_declare(mark(topology), durable, none)).await?;
         patiently(topology.declare_waiting(&channel, &self.waiting)).await?;
-        let Source { queue, exchange, keys } = &self.source;
         if self.has_own_exchange() {
             // It has no alternate exchange: what comes meanwhile would be lost.
             patiently(channel.queue_bind(
                 self.waiting.clone(),
-                exchange.clone(),
+                self.source.exchange.clone(),
                 ShortString::default(),
                 QueueBindOptions::default(),
                 FieldTable::default(),
             ))
             .await?;
         }
-        for key in keys {
-            unbind(&channel, queue, exchange, key).await?;
-            // The plain key of a backend with a rate leads here as well.
-            unbind(&channel, queue, exchange, topology::route(key)).await?;
-        }
+        self.unbind(&channel).await?;
         Ok(channel)
+    }
+
+    /// Takes the queue off its exchange.
+    async fn unbind(&self, channel: &Channel) -> Result<(), SessionError> {
+        let Source { queue, exchange, keys } = &self.source;
+        for key in keys {
+            unbind(channel, queue, exchange, key).await?;
+            // The plain key of a backend with a rate leads here as well.
+            unbind(channel, queue, exchange, topology::route(key)).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for what has expired in a rung, and is in no count until another queue has it.
+    async fn hand_over(&self) -> Result<(), Failure> {
+        let rung = &self.source.queue;
+        if !self.operator.topology.is_rung(rung) {
+            return Ok(());
+        }
+        let handed_over = handover::wait(self.operator, rung, ENOUGH).await;
+        if handed_over.map_err(|error| self.operator.failure(&error))? {
+            return Ok(());
+        }
+        Err(refusal(format!(
+            "it cannot be told whether {0} has handed over all that has expired in it; run this again, or, when its messages \
+             need not be kept, delete it: rabbitmqctl delete_queue {0}",
+            rung.as_str()
+        )))
     }
 
     /// Moves the messages from the temporary queue to where their keys lead, and deletes it.
@@ -271,7 +287,8 @@ impl<'o> Migration<'o> {
     /// Moves what there is, and what is given back meanwhile.
     async fn move_all(&self, from: &ShortString, to: &ShortString) -> Result<usize, Failure> {
         let failed = |error| self.operator.failure(&error);
-        let is_dead = *from == self.operator.topology.queue(&QueueName::Dead);
+        // What the broker itself puts there meanwhile comes to the temporary queue, and is told as it is as well.
+        let is_dead = self.source.queue == self.operator.topology.queue(&QueueName::Dead);
         let mut step = |mut delivery: Delivery| Step::Move(to.clone(), message(&mut delivery, is_dead));
         let (mut moved, mut first_pass) = (0, None);
         loop {

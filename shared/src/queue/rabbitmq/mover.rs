@@ -63,9 +63,10 @@ impl Mover<'_> {
                 attached = self.attach() => attached?,
                 () = stopping() => return Ok(()),
             };
-            match attached {
-                Some((channel, deliveries)) => self.empty(&channel, deliveries).await?,
-                None => self.link.topology.lead_plain_key(self.connection, &self.used).await?,
+            let topology = &self.link.topology;
+            topology.lead_plain_key(self.connection, &self.used, attached.is_some()).await?;
+            if let Some((channel, deliveries)) = attached {
+                self.empty(&channel, deliveries).await?;
             }
             // A process with the other configuration may declare it at any time, and each look for a queue that is not there
             // is an error in the broker's log.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use lapin::{
     Channel, Connection,
     options::{ConfirmSelectOptions, QueueDeclareOptions},
-    types::{AMQPValue, FieldTable, LongString, ShortString},
+    types::ShortString,
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     link::{self, Link, SessionError, refused, with_heartbeat},
-    topology::{self, Seen, Topology},
+    topology::{self, Seen, Topology, classic},
 };
 use crate::{config::Config, lifecycle::Failure};
 
@@ -92,9 +92,7 @@ impl Operator {
     async fn try_lock(&self, queue: &ShortString) -> Result<bool, SessionError> {
         let (channel, name) = (self.channel().await?, format!("{}.lock", queue.as_str()));
         let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-        let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), AMQPValue::LongString(LongString::from("classic")));
-        match patiently(channel.queue_declare(name.into(), options, arguments)).await {
+        match patiently(channel.queue_declare(name.into(), options, classic())).await {
             Ok(_) => patiently(channel.close(200, "locked".into())).await.map(|()| true),
             Err(SessionError::Lapin(error))
                 if refused(&error).is_some_and(|(code, _)| code == RESOURCE_LOCKED) =>

@@ -67,6 +67,8 @@ pub(super) struct Shovel<'o> {
     in_flight: FuturesUnordered<BoxFuture<'static, Confirmed>>,
     window: Window,
     carried: Carried,
+    /// Whether the broker has refused anything. Then no more is read, and what is on its way is waited for.
+    refused: bool,
     /// Whether the topology is known to be there before anything is moved.
     declared: bool,
 }
@@ -102,6 +104,7 @@ impl<'o> Shovel<'o> {
             in_flight: FuturesUnordered::new(),
             window,
             carried: Carried::default(),
+            refused: false,
             declared: !declare,
         })
     }
@@ -122,7 +125,10 @@ impl<'o> Shovel<'o> {
                 () = tokio::time::sleep(QUIET) => Event::Quiet,
             };
             match event {
-                Event::Confirmed(confirmed) => self.confirmed(confirmed).await?,
+                Event::Confirmed(confirmed) => {
+                    self.confirmed(confirmed).await?;
+                    left = if self.refused { 0 } else { left };
+                }
                 Event::Delivery(Some(delivery)) => {
                     left -= 1;
                     let delivery = delivery?;
@@ -139,7 +145,7 @@ impl<'o> Shovel<'o> {
             last_event = Instant::now();
         }
         self.finish(count).await?;
-        Ok(self.carried)
+        if self.refused { Err(SessionError::NotTaken) } else { Ok(self.carried) }
     }
 
     /// Gives back what is kept, and waits until it is there again: another tool that is run at once must find it.
@@ -222,7 +228,8 @@ impl<'o> Shovel<'o> {
                 Ok(())
             }
             Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested => {
-                Err(SessionError::NotTaken)
+                self.refused = true;
+                Ok(())
             }
         }
     }

@@ -153,6 +153,22 @@ impl Topology {
         first.into_iter().chain(self.work_queues().into_iter().map(work)).chain(rungs).collect()
     }
 
+    /// The queue of each backend that it does not use, but would if its `rate` were added or removed.
+    pub(super) fn unused(&self) -> Vec<Source> {
+        let outgoing = self.backends.keys().map(|backend| QueueName::Outgoing(backend.clone()));
+        let source = |name| {
+            let queue = self.other_queue(&name);
+            let key = queue.as_str()[self.prefix.len() + 1..].to_owned();
+            Source { queue, exchange: self.exchange(), keys: vec![key] }
+        };
+        outgoing.map(source).collect()
+    }
+
+    /// Whether the queue is a rung of the ladder.
+    pub(super) fn is_rung(&self, queue: &ShortString) -> bool {
+        self.ladder.iter().any(|delay| self.rung(*delay) == queue.as_str())
+    }
+
     fn rung(&self, delay: Duration) -> String {
         let delay = humantime::format_duration(delay).to_string().replace(' ', "");
         format!("{}.retry.{delay}", self.prefix)
@@ -191,14 +207,19 @@ impl Topology {
         &self,
         connection: &Connection,
         name: &QueueName,
+        mut has_plain_queue: bool,
     ) -> lapin::Result<()> {
         if !self.is_single(name) {
             return Ok(());
         }
         let (channel, key) = (connection.create_channel().await?, ShortString::from(name.to_string()));
-        self.bind(&channel, self.queue(name), key.clone()).await?;
-        // Who declares the plain queue takes this binding away, but may have done so before it was there.
-        if look(connection, self.other_queue(name)).await?.is_some() {
+        if !has_plain_queue {
+            self.bind(&channel, self.queue(name), key.clone()).await?;
+            // Who declares the plain queue takes this binding away, but may have done so before it was there.
+            has_plain_queue = look(connection, self.other_queue(name)).await?.is_some();
+        }
+        if has_plain_queue {
+            // Also what a process has left that died just before it.
             self.unbind(&channel, self.queue(name), key).await?;
         }
         channel.close(200, "bound".into()).await
@@ -297,6 +318,11 @@ fn safe_dead_lettering(exchange: &ShortString) -> FieldTable {
         ("x-dead-letter-strategy", text("at-least-once")),
         ("x-overflow", text("reject-publish")),
     ])
+}
+
+/// The arguments of a queue that lives no longer than its connection.
+pub(super) fn classic() -> FieldTable {
+    arguments_of([("x-queue-type", text("classic"))])
 }
 
 /// The arguments of a queue; each is a quorum queue.
