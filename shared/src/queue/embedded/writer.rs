@@ -255,11 +255,14 @@ impl Writer {
         });
         match written {
             Ok(()) => self.committed(Vec::new()),
-            Err(error) => tracing::error!(
-                %error,
-                settlements = self.pending.len(),
-                "the queue file could not be written at the end; what was not settled will be redelivered"
-            ),
+            Err(error) => {
+                let told = format!(
+                    "the queue file could not be written at the end: {error}; {} messages that were done with are delivered \
+                     again after the next start",
+                    self.pending.len()
+                );
+                self.lifecycle.fail(Failure::new(Exit::Drain, told));
+            }
         }
         if let Err(error) = self.store.checkpoint() {
             tracing::debug!(%error, "the write-ahead log stays until the next start");

@@ -96,6 +96,24 @@ async fn settlements_outlive_a_file_that_cannot_be_written_at_all() {
 }
 
 #[tokio::test]
+async fn a_stop_that_cannot_write_what_was_done_with_says_so_by_its_exit_code() {
+    let (place, lifecycle) = (Place::new(), Lifecycle::default());
+    let queue = place.open(&lifecycle);
+    let mut deliveries = consume(&queue, outgoing(), 2);
+    publish(&queue, [0]).await;
+    let delivery = next(&mut deliveries).await;
+    place.execute(
+        "CREATE TRIGGER broken BEFORE DELETE ON messages BEGIN SELECT RAISE(ABORT, 'broken disk'); END",
+    );
+    done(delivery).await;
+    lifecycle.stop();
+    queue.close().await;
+    let failure = lifecycle.failure().unwrap();
+    assert_eq!(failure.exit, Exit::Drain);
+    assert!(failure.message.contains("broken disk; 1 messages that were done with"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_publish_waits_for_its_deadline_at_most() {
     let (place, lifecycle) = (Place::new(), Lifecycle::default());
     let settings = config::Queue { publish_timeout: Duration::from_millis(50), ..settings() };
