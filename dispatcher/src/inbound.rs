@@ -1,6 +1,6 @@
 //! Consumes `incoming`: routes each message, publishes its replies, and only then lets it be settled.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
@@ -16,9 +16,6 @@ use crate::{
     lanes::{Hold, Work},
     router::{Outcome, Routed, Router},
 };
-
-/// How long a reply is still waited for when the process stops.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The work on incoming messages.
 pub struct Inbound {
@@ -80,17 +77,17 @@ impl Inbound {
         let text = self.privacy.show(&reply.text);
         tracing::debug!(message_id = %reply.id, in_response_to = %queued.id, backend = %reply.backend, %text, "reply");
         if !self.backends.contains(&reply.backend) {
-            // It ends in `unrouted`, from where it can be replayed when the backend is there.
-            tracing::error!(message_id = %reply.id, backend = %reply.backend, "an app sends to a backend that is not configured");
+            // It ends in `unrouted`, or in the queue that the backend had when it was configured.
+            tracing::error!(
+                message_id = %reply.id, backend = %reply.backend,
+                "an app sends to a backend that is not configured; it waits until that is done"
+            );
         }
         let publish = || self.queue.publish_patiently(message.clone());
-        let given_up = async {
-            self.lifecycle.stopping().await;
-            tokio::time::sleep(STOP_PATIENCE).await;
-        };
+        // Only after an answer: what nobody has answered may still be taken, and the next process would make it anew.
+        let stops = || self.lifecycle.is_stopping();
         tokio::select! {
-            taken = publish_until_taken(&message.id, publish, || false) => taken,
-            () = given_up => false,
+            taken = publish_until_taken(&message.id, publish, stops) => taken,
             // Whoever gets the message makes the same replies.
             () = hold.lost() => false,
         }

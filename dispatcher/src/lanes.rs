@@ -5,7 +5,7 @@
 //! outlive the session with the broker, so a message that is delivered again waits for its own first run.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     hash::Hash,
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -122,6 +122,8 @@ struct Lanes<W: Work> {
     /// The deliveries that may run.
     ready: VecDeque<Ticket>,
     running: JoinSet<Ticket>,
+    /// Those that run.
+    begun: BTreeSet<Ticket>,
     pulse: Arc<Pulse>,
 }
 
@@ -151,6 +153,7 @@ impl<W: Work> Lanes<W> {
             waiting: HashMap::new(),
             ready: VecDeque::new(),
             running: JoinSet::new(),
+            begun: BTreeSet::new(),
             pulse: Arc::default(),
         }
     }
@@ -173,9 +176,18 @@ impl<W: Work> Lanes<W> {
                 },
             }
         }
-        // What was only prefetched goes back to the queue; what was begun is finished and settled.
-        drop(deliveries);
-        self.waiting.clear();
+        // What was only prefetched is left to the next process; what was begun is finished and settled.
+        while let Some(delivery) = deliveries.next().await {
+            self.admit(delivery);
+        }
+        for (ticket, waiting) in std::mem::take(&mut self.waiting) {
+            let Some(Delivered { message, receipt, .. }) = waiting.delivered else { continue };
+            let policy = Arc::clone(&self.policy);
+            self.running.spawn(async move {
+                receipt.settle(message, Disposition::Leave, &policy).await;
+                ticket
+            });
+        }
         while self.running.join_next().await.is_some() {}
     }
 
@@ -213,6 +225,8 @@ impl<W: Work> Lanes<W> {
             // Its connection to the broker is gone, and it will be delivered again: that one runs.
             return self.end(ticket);
         }
+        self.begun.insert(ticket);
+        self.pulse.runs(self.begun.first().copied());
         let (work, policy) = (Arc::clone(&self.work), Arc::clone(&self.policy));
         self.running.spawn(async move {
             delivered.settle(work.as_ref(), &policy).await;
@@ -222,6 +236,8 @@ impl<W: Work> Lanes<W> {
 
     fn end(&mut self, ticket: Ticket) {
         let Some(done) = self.waiting.remove(&ticket) else { return };
+        self.begun.remove(&ticket);
+        self.pulse.runs(self.begun.first().copied());
         self.pulse.end();
         for lane in done.lanes {
             let Some(queue) = self.order.get_mut(&lane) else {

@@ -30,9 +30,16 @@ pub(crate) struct Pulse {
     ended: AtomicU64,
     /// How many are held.
     held: AtomicUsize,
+    /// One more than the number of the oldest delivery that runs; 0 when none does.
+    oldest: AtomicU64,
 }
 
 impl Pulse {
+    /// Tells which delivery has been running for longest. They are numbered as they come.
+    pub(crate) fn runs(&self, oldest: Option<u64>) {
+        self.oldest.store(oldest.map_or(0, |number| number + 1), Ordering::Relaxed);
+    }
+
     pub(crate) fn begin(&self) {
         self.held.fetch_add(1, Ordering::Relaxed);
     }
@@ -83,22 +90,25 @@ async fn watch(
     let pause = stuck_after / LOOKS;
     let mut looks = tokio::time::interval(pause);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen: Vec<(Watched, u64, u32)> = consumers.into_iter().map(|watched| (watched, 0, 0)).collect();
+    let mut seen: Vec<_> = consumers.into_iter().map(|watched| (watched, (0, 0), 0)).collect();
     loop {
         looks.tick().await;
-        for (watched, ended_before, still) in &mut seen {
+        for (watched, before, still) in &mut seen {
             beat.fetch_add(1, Ordering::Relaxed);
-            let ended = watched.pulse.ended.load(Ordering::Relaxed);
-            let moves = ended != *ended_before
+            let pulse = &watched.pulse;
+            let now = (pulse.ended.load(Ordering::Relaxed), pulse.oldest.load(Ordering::Relaxed));
+            // One that never ends holds up its connection, however many others go by.
+            let is_running_still = now.1 != 0 && now.1 == before.1;
+            let moves = now.0 != before.0 && !is_running_still
                 || (watched.is_waiting)()
                 || !has_work(queue, watched, pause).await
                 // Without a queue nothing can move, and another process would find it no different.
                 || !queue.checks().iter().all(|check| check.ok);
-            *ended_before = ended;
             *still = if moves { 0 } else { *still + 1 };
             if *still >= LOOKS {
-                return stuck(&watched.queue, stuck_after);
+                return stuck(&watched.queue, now.0 != before.0, stuck_after);
             }
+            *before = now;
         }
     }
 }
@@ -112,10 +122,12 @@ async fn has_work(queue: &dyn Queue, watched: &Watched, patience: Duration) -> b
     watched.pulse.held.load(Ordering::Relaxed) > 0 || waiting.await
 }
 
-fn stuck(queue: &QueueName, stuck_after: Duration) -> Failure {
+fn stuck(queue: &QueueName, others_go_by: bool, stuck_after: Duration) -> Failure {
     let limit = humantime::format_duration(stuck_after);
+    let what = if others_go_by { "one of them" } else { "nothing of it" };
+    let not = if others_go_by { "not " } else { "" };
     let told = format!(
-        "the queue `{queue}` has messages and nothing of it was settled for {limit} (dispatcher.stuck_after); \
+        "the queue `{queue}` has messages and {what} was {not}settled for {limit} (dispatcher.stuck_after); \
          ending, to be started anew"
     );
     Failure::new(Exit::Task, told)

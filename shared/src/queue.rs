@@ -241,6 +241,7 @@ pub struct Delivery {
 pub struct Receipt {
     session: Arc<dyn Settle>,
     tag: u64,
+    is_worn: bool,
 }
 
 impl fmt::Debug for Receipt {
@@ -325,7 +326,12 @@ pub trait Settle: Send + Sync {
 impl Receipt {
     /// A receipt of `session`, for implementations and for tests without a queue.
     pub fn new(session: Arc<dyn Settle>, tag: u64) -> Self {
-        Self { session, tag }
+        Self { session, tag, is_worn: false }
+    }
+
+    /// The receipt of a message that was given back so often that it would soon be taken for poison.
+    pub fn worn(self) -> Self {
+        Self { is_worn: true, ..self }
     }
 
     /// True when settling means nothing any more, because the message will be delivered again. Then it is best not begun.
@@ -341,6 +347,10 @@ impl Receipt {
 
     /// Settles the delivery. The only door through which a message leaves a queue.
     pub async fn settle(self, message: Message, disposition: Disposition, policy: &RetryPolicy) {
+        let is_given_back = self.is_worn && disposition == Disposition::Leave;
+        // Put into the queue anew, it is counted anew.
+        let anew = || Disposition::Continue { headers: Headers::new() };
+        let disposition = if is_given_back { anew() } else { disposition };
         let class = disposition.class();
         match policy.apply(message, disposition, clock::now()) {
             Settlement::Done => self.session.done(self.tag),

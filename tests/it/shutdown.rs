@@ -72,6 +72,33 @@ async fn a_rolling_restart_under_load_doubles_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Each stop counts as one more delivery, and the broker takes what was delivered 21 times for poison.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_stops_do_not_make_poison_of_what_waits() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(503, ""));
+    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
+    let mut stack = Stack::start(shape, &config(&provider), &["p"]).await?;
+    stack.accept("/backends/p/", "1", "echo a").await?;
+    provider.wait_for(1, DEADLINE).await?;
+    stack.stop_senders().await?;
+    for _ in 0..12 {
+        let queues = stack.queues()?;
+        let holder = queues.hold("outgoing.p").await?;
+        queues.wait_depth("outgoing.p", 0, DEADLINE).await?;
+        holder.close(200, "done".into()).await?;
+        queues.wait_depth("outgoing.p", 1, DEADLINE).await?;
+    }
+    stack.start_sender_of("dispatcher").await?;
+    provider.wait_for(2, DEADLINE).await?;
+    let left = stack.stop().await?;
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["outgoing.p"]);
+    let counted =
+        left["outgoing.p"][0].headers.get("x-delivery-count").map_or(Ok(0), |count| count.parse())?;
+    ensure!(counted <= 1, "counted on: {counted}");
+    Ok(())
+}
+
 /// More acknowledgements than a channel hands on at a time, none of which stands for another, reach the broker together with
 /// the end of their channel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

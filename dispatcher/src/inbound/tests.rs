@@ -4,6 +4,7 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use shared::{
@@ -13,7 +14,7 @@ use shared::{
     message::MessageId,
     queue::{PublishError, Receipt},
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::*;
 use crate::{
@@ -48,7 +49,21 @@ impl Publish for Recorder {
     }
 }
 
-fn inbound(apps: Vec<Box<dyn App>>, queue: &Arc<Recorder>) -> Inbound {
+/// Answers when it is told to.
+#[derive(Default)]
+struct Silent(Notify);
+
+impl Publish for Silent {
+    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.publish_patiently(message)
+    }
+
+    fn publish_patiently(&self, _message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.0.notified().map(Ok).boxed()
+    }
+}
+
+fn inbound(apps: Vec<Box<dyn App>>, queue: &Arc<impl Publish + 'static>) -> Inbound {
     let text = "[queue]\nurl = 'embedded:x'\n";
     let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
     let router = Arc::new(Router::new(apps, &config));
@@ -152,5 +167,29 @@ async fn a_reply_is_not_published_any_more_when_the_message_is_lost_to_another_p
     let published = tokio::time::timeout(Duration::from_secs(60), &mut running).await;
     assert!(published.is_err(), "{published:?}");
     session.lost.cancel();
+    assert_eq!(running.await, Disposition::Leave);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_the_answer_to_a_reply_that_is_on_its_way() {
+    let queue = Arc::<Silent>::default();
+    let (queued, payload) = incoming();
+    let (receipt, inbound) = (receipt(), inbound(echo(), &queue));
+    let mut running = inbound.run(&queued, payload, Hold::new(&receipt, Instant::now()));
+    inbound.lifecycle.stop();
+    let given_up = tokio::time::timeout(Duration::from_secs(60), &mut running).await;
+    assert!(given_up.is_err(), "{given_up:?}: whoever gets the message would make the reply again");
+    queue.0.notify_one();
+    assert_eq!(running.await, Disposition::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_a_message_whose_reply_was_surely_not_taken() {
+    let queue = Arc::new(Recorder { failures: AtomicU32::new(u32::MAX), ..Recorder::default() });
+    let (queued, payload) = incoming();
+    let (receipt, inbound) = (receipt(), inbound(echo(), &queue));
+    let mut running = inbound.run(&queued, payload, Hold::new(&receipt, Instant::now()));
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut running).await.is_err());
+    inbound.lifecycle.stop();
     assert_eq!(running.await, Disposition::Leave);
 }

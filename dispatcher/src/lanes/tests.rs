@@ -88,6 +88,8 @@ struct Bench {
     lifecycle: Lifecycle,
     drained: BoxFuture<'static, ()>,
     tag: u64,
+    /// Whether what is delivered was given back often.
+    wears: bool,
 }
 
 impl Bench {
@@ -100,7 +102,7 @@ impl Bench {
         let policy = RetryPolicy { ladder: vec![hour], max_attempts: 3, expire_after: hour };
         let work = Arc::new(Gated { begun: sender, gate: Arc::clone(&gate) });
         let drained = start(work, receiver, concurrency, policy, &lifecycle).0.boxed();
-        Self { deliveries, begun, gate, session: Arc::default(), lifecycle, drained, tag: 0 }
+        Self { deliveries, begun, gate, session: Arc::default(), lifecycle, drained, tag: 0, wears: false }
     }
 
     async fn deliver(&mut self, identities: &[&str], text: &str) {
@@ -123,7 +125,10 @@ impl Bench {
 
     async fn deliver_message(&mut self, message: Message) {
         self.tag += 1;
-        let receipt = Receipt::new(Arc::clone(&self.session) as _, self.tag);
+        let mut receipt = Receipt::new(Arc::clone(&self.session) as _, self.tag);
+        if self.wears {
+            receipt = receipt.worn();
+        }
         self.deliveries.send(Delivery { message, redelivered: false, receipt }).await.unwrap();
     }
 
@@ -137,6 +142,12 @@ impl Bench {
             tokio::task::yield_now().await;
         }
         assert!(self.begun.try_recv().is_err());
+    }
+
+    /// As a queue does it: nothing more is delivered.
+    fn stop(&mut self) {
+        self.lifecycle.stop();
+        self.deliveries = Deliveries::channel(1).0;
     }
 
     fn settled(&self) -> Vec<(u64, &'static str)> {
@@ -271,11 +282,31 @@ async fn a_stop_finishes_what_was_begun_and_nothing_else() {
         bench.deliver(&["1"], text).await;
     }
     assert_eq!(bench.next_begun().await, "a");
-    bench.lifecycle.stop();
+    bench.stop();
     bench.nothing_begins().await;
     assert!((&mut bench.drained).now_or_never().is_none());
     bench.gate.add_permits(5);
     (&mut bench.drained).await;
     bench.nothing_begins().await;
     assert_eq!(bench.settled(), [(1, "done")]);
+}
+
+#[tokio::test]
+async fn a_stop_puts_what_was_given_back_often_into_the_queue_anew() {
+    let mut bench = Bench::new(1);
+    bench.wears = true;
+    bench.deliver(&["1"], "a").await;
+    assert_eq!(bench.next_begun().await, "a");
+    for (identity, text) in [("1", "behind another"), ("2", "ready"), ("3", "ready too")] {
+        bench.deliver(&[identity], text).await;
+    }
+    bench.nothing_begins().await;
+    bench.wears = false;
+    bench.deliver(&["4"], "fresh").await;
+    bench.stop();
+    bench.gate.add_permits(5);
+    (&mut bench.drained).await;
+    let mut settled = bench.settled();
+    settled.sort_unstable();
+    assert_eq!(settled, [(1, "done"), (2, "back"), (3, "back"), (4, "back")]);
 }

@@ -95,6 +95,32 @@ async fn what_is_held_and_not_ended_counts_as_messages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_delivery_that_never_ends_is_noticed_however_many_others_go_by() {
+    let bench = Bench::new();
+    bench.pulse.begin();
+    for number in 1..20 {
+        bench.pulse.runs(Some(number));
+        assert!(!bench.fails_within(LIMIT / 4).await, "each ends in its time");
+        bench.pulse.begin();
+        bench.pulse.end();
+    }
+    let others = async {
+        loop {
+            tokio::time::sleep(LIMIT / 20).await;
+            bench.pulse.begin();
+            bench.pulse.end();
+        }
+    };
+    tokio::select! {
+        fails = bench.fails_within(LIMIT * 2) => {
+            let told = bench.lifecycle.failure().unwrap().message;
+            assert!(fails && told.contains("and one of them was not settled for 2m"), "{told}");
+        }
+        () = others => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_is_not_stuck_while_something_moves_or_somebody_else_is_waited_for() {
     let bench = Bench::new();
     for _ in 0..10 {

@@ -39,6 +39,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The most deliveries that are acknowledged together.
 const MAX_TOGETHER: usize = 256;
 
+/// A message that was given back so often is put into the queue anew when it would be given back once more: at 21 the
+/// broker takes it for poison. Many orderly stops one after the other are no reason for that.
+const WORN: i64 = 10;
+
 struct Subscription {
     queue: QueueName,
     prefetch: u16,
@@ -370,9 +374,11 @@ async fn consume(
 }
 
 fn hand_over(subscription: &Subscription, session: &Arc<dyn Settle>, mut delivery: lapin::message::Delivery) {
+    let receipt = Receipt::new(Arc::clone(session), delivery.delivery_tag);
+    let given_back = wire::times_given_back(&delivery);
     let delivery = Delivery {
         redelivered: delivery.redelivered,
-        receipt: Receipt::new(Arc::clone(session), delivery.delivery_tag),
+        receipt: if given_back < WORN { receipt } else { receipt.worn() },
         message: wire::message(&mut delivery),
     };
     if let Err(refused) = subscription.deliveries.try_send(delivery) {

@@ -52,6 +52,12 @@ pub(super) fn message(delivery: &mut Delivery) -> Message {
     }
 }
 
+/// How often the broker gave it to a process that did not settle it.
+pub(super) fn times_given_back(delivery: &Delivery) -> i64 {
+    let headers = delivery.properties.headers().as_ref();
+    headers.and_then(|headers| headers.inner().get("x-delivery-count")?.as_long_long_int()).unwrap_or(0)
+}
+
 fn headers(table: &FieldTable) -> Headers {
     let pair = |(name, value): (&ShortString, &AMQPValue)| {
         let name = name.as_str();
