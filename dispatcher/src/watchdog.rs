@@ -124,10 +124,9 @@ async fn has_work(queue: &dyn Queue, watched: &Watched, patience: Duration) -> b
 
 fn stuck(queue: &QueueName, others_go_by: bool, stuck_after: Duration) -> Failure {
     let limit = humantime::format_duration(stuck_after);
-    let what = if others_go_by { "one of them" } else { "nothing of it" };
-    let not = if others_go_by { "not " } else { "" };
+    let what = if others_go_by { "one of them was not settled" } else { "nothing of it was settled" };
     let told = format!(
-        "the queue `{queue}` has messages and {what} was {not}settled for {limit} (dispatcher.stuck_after); \
+        "the queue `{queue}` has messages and {what} for {limit} (dispatcher.stuck_after); \
          ending, to be started anew"
     );
     Failure::new(Exit::Task, told)

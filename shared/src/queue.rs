@@ -172,7 +172,8 @@ pub enum PublishError {
 
 /// Puts messages into the queue.
 pub trait Publish: Send + Sync {
-    /// Returns when the message is durable. Gives up just before `queue.publish_timeout` is over: for those whom somebody waits for.
+    /// Returns when the message is durable. Gives up just before `queue.publish_timeout` is over: for those whom somebody
+    /// waits for.
     fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>>;
 
     /// The same without a deadline: returns when it is known whether the message is durable. For those who publish again

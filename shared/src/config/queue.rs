@@ -36,7 +36,7 @@ impl Queue {
     /// How long a confirm is waited for: the last twentieth of the time is for the answer.
     #[must_use]
     pub fn publish_wait(&self) -> Duration {
-        self.publish_timeout * 19 / 20
+        self.publish_timeout.saturating_sub(self.publish_timeout / 20)
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) async fn wait(
     rung: &ShortString,
     patience: Duration,
 ) -> Result<bool, SessionError> {
-    let channel = operator.publishing().await?;
+    let channel = operator.channel().await?;
     let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
     let declared = patiently(channel.queue_declare(ShortString::default(), options, classic())).await?;
     let (queue, exchange, none) =

@@ -39,6 +39,9 @@ const WATCH: Duration = Duration::from_secs(1);
 /// How long messages may come to a queue to which nothing of ours leads any more.
 const ENOUGH: Duration = Duration::from_secs(120);
 
+/// How long a rung may take to hand over what has expired in it: more than a million messages.
+const HAND_OVER: Duration = Duration::from_secs(120);
+
 /// What a migration has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Migrated {
@@ -241,7 +244,7 @@ impl<'o> Migration<'o> {
         if !self.operator.topology.is_rung(rung) {
             return Ok(());
         }
-        let handed_over = handover::wait(self.operator, rung, ENOUGH).await;
+        let handed_over = handover::wait(self.operator, rung, HAND_OVER).await;
         if handed_over.map_err(|error| self.operator.failure(&error))? {
             return Ok(());
         }

@@ -67,7 +67,8 @@ impl Publisher {
         Self { jobs, link: Arc::clone(link) }
     }
 
-    /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`.
+    /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`
+    /// is over.
     ///
     /// Only the waiting is given up: a confirm that was dropped would stay in lapin for ever. What the broker has not seen
     /// by then is not sent any more.
