@@ -16,6 +16,8 @@ pub mod template;
 
 pub mod keyword;
 
+pub mod text;
+
 pub mod lifecycle;
 
 pub mod cli;
