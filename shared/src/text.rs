@@ -1,4 +1,4 @@
-//! Texts as short messages: which alphabet one needs, what it counts there, how it is cut into parts.
+//! Texts as short messages: which alphabet one needs, what it counts there, where it is cut into parts.
 //!
 //! GSM 03.38 (3GPP TS 23.038) has two alphabets that matter. A text whose characters are all in the 7-bit one is counted in
 //! septets, any other in UTF-16 code units. What is said here of a text is what the phone network makes of it, whoever cuts
@@ -8,14 +8,16 @@ mod gsm7;
 
 mod split;
 
-pub use split::split;
+mod substitute;
+
+pub use self::{split::split, substitute::substitute};
 
 /// What the characters of a whole text are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alphabet {
     /// The 7-bit default alphabet with its extension table.
     Gsm7,
-    /// UTF-16, of which every phone knows the old name and emoji are two units.
+    /// UTF-16, called by its older name as everywhere in short messages.
     Ucs2,
 }
 

@@ -1,3 +1,8 @@
+use proptest::{prelude::*, strategy::Union};
+use rusmpp_extra::{
+    concatenation::owned::{Concatenation, Concatenator},
+    encoding::gsm7bit::Gsm7BitUnpacked,
+};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::*;
@@ -89,4 +94,90 @@ fn a_grapheme_that_no_part_can_hold_is_cut_between_its_code_points() {
     assert_eq!(tower.graphemes(true).count(), 1);
     assert_eq!(lengths(&tower), [67, 33]);
     assert_eq!(lengths(&format!("ab{tower}")), [67, 35]);
+}
+
+/// What another implementation makes of a text in the 7-bit alphabet: the septets of each part.
+fn septets_of_parts(text: &str) -> Option<Vec<usize>> {
+    let concatenated = Gsm7BitUnpacked::new().concatenate(text, 160, 160 - 153);
+    Some(match concatenated.ok()?.0 {
+        Concatenation::Single(part) => vec![part.len()],
+        Concatenation::Concatenated(parts) => parts.iter().map(Vec::len).collect(),
+    })
+}
+
+/// The units of a text, counted by others.
+fn units_in(alphabet: Alphabet, text: &str) -> usize {
+    match alphabet {
+        Alphabet::Gsm7 => Gsm7BitUnpacked::new().encode_to_vec(text).unwrap().len(),
+        Alphabet::Ucs2 => text.encode_utf16().count(),
+    }
+}
+
+/// Texts of all that is hard to cut, long enough to be cut.
+fn texts() -> impl Strategy<Value = String> {
+    let plain = "[ -~]{0,40}";
+    let escaped = r"[€\[\]{}^|~\\]{0,20}";
+    let broken = "(a|\r\n|\r){0,20}";
+    let letters = "[غ-يж-яऀ-ॿ\u{300}-\u{310}]{0,30}";
+    let emoji = "(👍|👍🏽|👨\u{200d}👩\u{200d}👧|🇰🇪|🇹🇿|☺\u{fe0f}){0,12}";
+    let tower = "e[\u{300}-\u{310}]{60,80}";
+    let of = |kinds: Vec<&'static str>| proptest::collection::vec(Union::new(kinds), 0..24);
+    prop_oneof![
+        of(vec![plain, escaped, broken]),
+        of(vec![plain, escaped, broken, letters, emoji, tower]),
+        of(vec![letters, emoji]),
+        proptest::collection::vec(any::<String>(), 0..8),
+    ]
+    .prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn the_parts_are_the_text_and_each_fits(text in texts()) {
+        let parts = split(&text);
+        prop_assert_eq!(parts.concat(), text.as_str());
+        let alphabet = Alphabet::of(&text);
+        let limit = if parts.len() == 1 { alphabet.units_alone() } else { alphabet.units_a_part() };
+        for part in &parts {
+            prop_assert!(units_in(alphabet, part) <= limit);
+        }
+        let expected = Count { alphabet, units: units_in(alphabet, &text), parts: parts.len() };
+        prop_assert_eq!(Count::of(&text), expected);
+    }
+
+    #[test]
+    fn no_part_ends_within_a_grapheme_that_fits_a_part(text in texts()) {
+        let alphabet = Alphabet::of(&text);
+        let mut end = 0;
+        for part in split(&text) {
+            end += part.len();
+            let cut = text.grapheme_indices(true).find(|(at, grapheme)| (at + 1..at + grapheme.len()).contains(&end));
+            let fits = cut.is_some_and(|(_, grapheme)| units_in(alphabet, grapheme) <= alphabet.units_a_part());
+            prop_assert!(!fits, "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn no_part_ends_before_it_must(text in texts()) {
+        let alphabet = Alphabet::of(&text);
+        for neighbours in split(&text).windows(2) {
+            let next = neighbours[1].graphemes(true).next().unwrap_or_default();
+            prop_assert!(units_in(alphabet, neighbours[0]) + units_in(alphabet, next) > alphabet.units_a_part());
+        }
+    }
+
+    #[test]
+    fn in_the_7_bit_alphabet_another_implementation_cuts_at_the_same_places(
+        text in r"[ -_a-z\n€^{}\\\[~\]|£é]{0,999}"
+    ) {
+        let parts = split(&text);
+        let septets: Option<Vec<usize>> = parts.iter().map(|part| septets(part)).collect();
+        prop_assert_eq!(septets, septets_of_parts(&text));
+    }
+
+    #[test]
+    fn another_implementation_chooses_the_same_alphabet(text in texts()) {
+        let has = Gsm7BitUnpacked::new().encode_to_vec(&text).is_ok();
+        prop_assert_eq!(Alphabet::of(&text) == Alphabet::Gsm7, has);
+    }
 }
