@@ -1,6 +1,6 @@
 //! How far a message is, over all its attempts: what is sent, what is refused for good, what is to be tried again.
 //!
-//! It travels in headers. A part is named there by the place of its identity and its number, never by the identity: 200
+//! It travels in headers. Each identity of a part is named there by its place and the part's number, never by itself: 200
 //! long ones would not fit into a frame.
 
 use std::collections::BTreeMap;
@@ -9,15 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
     config::backends::OnUnknown,
-    message::{Identity, OutgoingMessage},
     queue::{Disposition, Headers, Message, header},
 };
 
 use crate::engines::{Part, SendError};
 
 /// How far a message is.
-pub(super) struct Progress<'m> {
-    identities: &'m [Identity],
+#[derive(Default)]
+pub(super) struct Progress {
     sent: Vec<String>,
     failed: BTreeMap<String, String>,
     failed_reason: String,
@@ -36,14 +35,13 @@ struct Tried {
     reason: String,
 }
 
-impl<'m> Progress<'m> {
+impl Progress {
     /// Where earlier attempts have left off.
-    pub(super) fn of(queued: &Message, message: &'m OutgoingMessage) -> Self {
+    pub(super) fn of(queued: &Message) -> Self {
         fn read<T: serde::de::DeserializeOwned + Default>(queued: &Message, name: &str) -> T {
             queued.headers.get(name).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
         }
         Self {
-            identities: &message.identities,
             sent: read(queued, header::SENT),
             failed: read(queued, header::FAILED),
             failed_reason: queued.headers.get(header::FAILED_REASON).cloned().unwrap_or_default(),
@@ -52,35 +50,29 @@ impl<'m> Progress<'m> {
         }
     }
 
-    /// What names each (identity, part) pair: `3/1` is the first part for the fourth identity.
-    fn keys(&self, part: &Part) -> Vec<String> {
-        let place = |identity: &Identity| self.identities.iter().position(|known| known == identity);
-        let key = |identity| format!("{}/{}", place(identity).unwrap_or(usize::MAX), part.number);
-        part.identities.iter().map(key).collect()
-    }
-
-    /// True when the part needs nothing more in this attempt: sent, refused for good, or tried in vain.
-    pub(super) fn has(&self, part: &Part) -> bool {
-        let has =
-            |key| self.sent.contains(key) || self.failed.contains_key(key) || self.tried.parts.contains(key);
-        self.keys(part).iter().all(has)
+    /// What of the part is still to be tried in this attempt: not what is sent, refused for good, or tried in vain.
+    pub(super) fn left_of<'m>(&self, part: &Part<'m>) -> Option<Part<'m>> {
+        let has = |key: &String| {
+            self.sent.contains(key) || self.failed.contains_key(key) || self.tried.parts.contains(key)
+        };
+        part.divide(|pair| has(&pair.key)).1
     }
 
     /// Notes that a part is sent.
-    pub(super) fn sent(&mut self, part: &Part) {
+    pub(super) fn sent(&mut self, part: &Part<'_>) {
         self.news = true;
-        self.sent.extend(self.keys(part));
+        self.sent.extend(keys(part));
     }
 
     /// Notes that a part is not sent.
-    pub(super) fn fail(&mut self, part: &Part, error: &SendError, on_unknown: OnUnknown) {
+    pub(super) fn fail(&mut self, part: &Part<'_>, error: &SendError, on_unknown: OnUnknown) {
         self.news = true;
         let again = match error {
             SendError::NotSent { .. } | SendError::Unavailable { .. } => true,
             SendError::Unknown { .. } => on_unknown == OnUnknown::Resend,
             SendError::Rejected { .. } => false,
         };
-        let keys = self.keys(part);
+        let keys = keys(part);
         if again {
             let mut parts = std::mem::take(&mut self.tried.parts);
             parts.extend(keys);
@@ -133,4 +125,9 @@ impl<'m> Progress<'m> {
         let class = if unknown { "unknown" } else { "rejected" };
         Disposition::DeadLetter { class, reason: self.failed_reason, headers }
     }
+}
+
+/// What names each identity of the part.
+fn keys(part: &Part<'_>) -> impl Iterator<Item = String> {
+    part.pairs().map(|pair| pair.key)
 }

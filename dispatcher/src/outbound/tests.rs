@@ -18,6 +18,8 @@ use crate::{
     lanes::tests::Session,
 };
 
+mod batches;
+
 /// How long a message may wait.
 const HOLD: Duration = Duration::from_secs(600);
 
@@ -28,19 +30,31 @@ struct Scripted {
     called: Mutex<Vec<(String, MessageId)>>,
     /// How many calls there were.
     count: watch::Sender<usize>,
+    /// How many identities one call has at most; nothing is one.
+    batch: usize,
 }
 
 impl Engine for Scripted {
-    fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError> {
-        Ok(Part::for_each_identity(message))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
+        Ok(Part::batches(message, self.batch))
     }
 
-    fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
-        let identity = part.identities[0].as_str();
-        self.called.lock().unwrap().push((identity.to_owned(), part.id));
+    /// A call whose first identity fails fails as a whole; else those that fail are left out.
+    fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
+        let identities: Vec<&str> = part.identities().map(Identity::as_str).collect();
+        self.called.lock().unwrap().push((identities.join("+"), part.id()));
         self.count.send_modify(|count| *count += 1);
-        let answer =
-            self.errors.lock().unwrap().get(identity).cloned().map_or(Ok(SendReceipt::default()), Err);
+        let errors = self.errors.lock().unwrap();
+        let failed = part.identities().filter(|identity| errors.contains_key(identity.as_str()));
+        let failed: Vec<Identity> = failed.cloned().collect();
+        let error = failed.first().map(|identity| errors[identity.as_str()].clone());
+        let answer = match error {
+            Some(error) if failed[0].as_str() == identities[0] => Err(error),
+            error => {
+                let left_out = error.map(|error| LeftOut { identities: failed, error });
+                Ok(SendReceipt { left_out, ..SendReceipt::default() })
+            }
+        };
         std::future::ready(answer).boxed()
     }
 }
@@ -74,9 +88,13 @@ impl Bench {
     }
 
     fn with_rate(errors: &[(&'static str, SendError)], on_unknown: OnUnknown, rate: Option<Rate>) -> Self {
-        let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
         let errors = Mutex::new(errors.iter().cloned().collect());
-        let engine = Arc::new(Scripted { errors, ..Scripted::default() });
+        Self::of(Scripted { errors, ..Scripted::default() }, on_unknown, rate)
+    }
+
+    fn of(engine: Scripted, on_unknown: OnUnknown, rate: Option<Rate>) -> Self {
+        let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
+        let engine = Arc::new(engine);
         let gate = Arc::default();
         let backend = Backend { engine: Arc::clone(&engine) as _, rate, concurrency: 1, on_unknown, gate };
         let lifecycle = Lifecycle::default();
@@ -357,7 +375,7 @@ async fn the_headers_of_many_refusals_fit_into_a_frame() {
         fields: BTreeMap::new(),
     };
     let queued = Message::new(&Route::Outgoing(message.backend.clone()), &message, Headers::new());
-    let mut progress = Progress::of(&queued, &message);
+    let mut progress = Progress::of(&queued);
     for part in Part::for_each_identity(&message) {
         progress.fail(&part, &refused, OnUnknown::DeadLetter);
     }
