@@ -1,7 +1,8 @@
 //! The engines: the code that sends for a backend. One file an engine, one line in [`Engines::build`].
 //!
-//! [`Engine::plan`] is pure: it cuts a message into parts, each one billable provider call. [`Engine::send`] makes one
-//! call. The error says what is known about it; what becomes of the message is decided elsewhere.
+//! [`Backend::plan`] is pure: it cuts a message into parts, each one billable provider call, where [`Engine::plan`] says
+//! who shares a call. [`Engine::send`] makes one call. The error says what is known about it; what becomes of the message
+//! is decided elsewhere.
 
 mod client;
 
@@ -9,11 +10,16 @@ pub mod http;
 
 pub mod httptester;
 
+mod plan;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use shared::{
-    config::{self, Config, Rate, backends::OnUnknown},
+    config::{
+        self, Config, Rate,
+        backends::{OnUnknown, Texts},
+    },
     lifecycle::Failure,
     message::{BackendName, Identity, MessageId, OutgoingMessage},
     telemetry::Privacy,
@@ -24,7 +30,8 @@ use crate::{gate::Gate, lanes, rate};
 
 /// Sends for one backend.
 pub trait Engine: Send + Sync {
-    /// Cuts a message into parts. The same message always gives the same parts.
+    /// Says who shares a call: a first part for each call, with the whole text, which [`Backend::plan`] then cuts. The
+    /// same message always gives the same parts.
     fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError>;
 
     /// Makes one provider call.
@@ -163,6 +170,8 @@ pub struct Backend {
     pub concurrency: u16,
     /// What becomes of a part of which nobody knows.
     pub on_unknown: OnUnknown,
+    /// What becomes of a text before the engine has it.
+    pub texts: Texts,
     /// Whether the provider takes anything.
     pub gate: Arc<Gate>,
 }
@@ -191,8 +200,8 @@ impl Engines {
                 config::Engine::HttpTester { keep } => engines.tester(name, *keep),
                 config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings)?),
             };
-            let config::Backend { rate, concurrency, on_unknown, .. } = *settings;
-            let backend = Backend { engine, rate, concurrency, on_unknown, gate: Arc::default() };
+            let config::Backend { rate, concurrency, on_unknown, texts, .. } = *settings;
+            let backend = Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() };
             engines.backends.insert(name.clone(), backend);
         }
         Ok(engines)

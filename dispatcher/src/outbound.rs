@@ -75,7 +75,7 @@ impl Outbound {
     }
 
     async fn send(&self, mut turn: Turn<'_>) -> Disposition {
-        let parts = match self.backend.engine.plan(turn.message) {
+        let parts = match self.backend.plan(turn.message) {
             Ok(parts) => parts,
             Err(error) => {
                 self.note(turn.queued, &error);
@@ -194,8 +194,9 @@ impl Outbound {
         self.sent.increment(1);
         self.latency.record(clock::now().since(turn.message.accepted_at));
         let external_id = receipt.external_id.as_deref().unwrap_or("");
-        let (identity, text) = (part.shown(self.privacy), self.privacy.show(&part.text));
-        tracing::info!(message_id = %turn.queued.id, backend = %self.name, %identity, %text, external_id, "sent");
+        let (identity, text, part) = (part.shown(self.privacy), self.privacy.show(&part.text), part.number);
+        let message_id = &turn.queued.id;
+        tracing::info!(%message_id, backend = %self.name, part, %identity, %text, external_id, "sent");
     }
 
     fn note(&self, queued: &Message, error: &SendError) {

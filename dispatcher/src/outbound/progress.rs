@@ -1,9 +1,11 @@
 //! How far a message is, over all its attempts: what is sent, what is refused for good, what is to be tried again.
 //!
 //! It travels in headers. A part is named there by the place of its identity and its number, never by the identity: 200
-//! long ones would not fit into a frame.
+//! long ones would not fit into a frame. An identity is sent one part after the other, and none after one that is not
+//! sent: half of a text is better than a text with a hole. So one name an identity tells how far it is, however many
+//! parts there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,8 +20,10 @@ use crate::engines::{Part, SendError};
 /// How far a message is.
 pub(super) struct Progress<'m> {
     identities: &'m [Identity],
-    sent: Vec<String>,
-    failed: BTreeMap<String, String>,
+    /// The last part that each identity has.
+    sent: BTreeSet<Key>,
+    /// The part with which an identity's text ended for good, and its class.
+    failed: BTreeMap<Key, String>,
     failed_reason: String,
     /// What failed in this attempt and is to be tried in the next.
     tried: Tried,
@@ -27,10 +31,18 @@ pub(super) struct Progress<'m> {
     news: bool,
 }
 
+/// A part for one identity. Written `3/1`, it is the first part for the fourth identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Key {
+    place: usize,
+    number: u16,
+}
+
 /// The parts that one attempt has tried in vain. It may take several deliveries to go through all parts.
 #[derive(Default, Serialize, Deserialize)]
 struct Tried {
-    parts: Vec<String>,
+    parts: BTreeSet<Key>,
     /// The class and reason of the last.
     class: String,
     reason: String,
@@ -52,24 +64,25 @@ impl<'m> Progress<'m> {
         }
     }
 
-    /// What names each (identity, part) pair: `3/1` is the first part for the fourth identity.
-    fn keys(&self, part: &Part) -> Vec<String> {
-        let place = |identity: &Identity| self.identities.iter().position(|known| known == identity);
-        let key = |identity| format!("{}/{}", place(identity).unwrap_or(usize::MAX), part.number);
-        part.identities.iter().map(key).collect()
-    }
-
-    /// True when the part needs nothing more in this attempt: sent, refused for good, or tried in vain.
+    /// True when the part needs nothing more in this attempt: it is sent, or the text ended before it or with it.
     pub(super) fn has(&self, part: &Part) -> bool {
-        let has =
-            |key| self.sent.contains(key) || self.failed.contains_key(key) || self.tried.parts.contains(key);
-        self.keys(part).iter().all(has)
+        keys(self.identities, part).all(|key| {
+            let ended = [
+                self.sent.range(key..).next(),
+                self.failed.range(..=key).next_back().map(|(failed, _)| failed),
+                self.tried.parts.range(..=key).next_back(),
+            ];
+            ended.into_iter().flatten().any(|end| end.place == key.place)
+        })
     }
 
     /// Notes that a part is sent.
     pub(super) fn sent(&mut self, part: &Part) {
         self.news = true;
-        self.sent.extend(self.keys(part));
+        for key in keys(self.identities, part) {
+            self.sent.remove(&Key { number: key.number.saturating_sub(1), ..key });
+            self.sent.insert(key);
+        }
     }
 
     /// Notes that a part is not sent.
@@ -80,13 +93,13 @@ impl<'m> Progress<'m> {
             SendError::Unknown { .. } => on_unknown == OnUnknown::Resend,
             SendError::Rejected { .. } => false,
         };
-        let keys = self.keys(part);
+        let keys = keys(self.identities, part);
         if again {
             let mut parts = std::mem::take(&mut self.tried.parts);
             parts.extend(keys);
             self.tried = Tried { parts, class: error.class().to_owned(), reason: error.told() };
         } else {
-            self.failed.extend(keys.into_iter().map(|key| (key, error.class().to_owned())));
+            self.failed.extend(keys.map(|key| (key, error.class().to_owned())));
             self.failed_reason = error.told();
         }
     }
@@ -132,5 +145,28 @@ impl<'m> Progress<'m> {
         // What may have been sent is what a person has to judge.
         let class = if unknown { "unknown" } else { "rejected" };
         Disposition::DeadLetter { class, reason: self.failed_reason, headers }
+    }
+}
+
+/// What names a part for each of its identities.
+fn keys(identities: &[Identity], part: &Part) -> impl Iterator<Item = Key> {
+    let place = |identity| identities.iter().position(|known| known == identity).unwrap_or(usize::MAX);
+    part.identities.iter().map(move |identity| Key { place: place(identity), number: part.number })
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        format!("{}/{}", key.place, key.number)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = &'static str;
+
+    fn try_from(written: String) -> Result<Self, Self::Error> {
+        let read = |(place, number): (&str, &str)| {
+            Some(Self { place: place.parse().ok()?, number: number.parse().ok()? })
+        };
+        written.split_once('/').and_then(read).ok_or("a place and a number are wanted, such as 3/1")
     }
 }

@@ -1,11 +1,14 @@
 //! `[backends.NAME]`: the named ways in and out. One variant an engine; its keys are read here, by both services.
 
+mod texts;
+
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use regex::Regex;
 use secrecy::SecretString;
 use url::{Position, Url};
 
+pub use self::texts::Texts;
 use super::{
     Concurrency, Positive, Rate,
     problem::{Origin, suggestion},
@@ -28,6 +31,8 @@ pub struct Backend {
     pub timeout: Duration,
     /// What becomes of a part of which nobody knows whether the provider took it.
     pub on_unknown: OnUnknown,
+    /// What becomes of a text before the engine has it.
+    pub texts: Texts,
 }
 
 /// What becomes of a part of which nobody knows whether the provider took it.
@@ -179,6 +184,7 @@ fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> 
     }
     let words = [("dead-letter", OnUnknown::DeadLetter), ("resend", OnUnknown::Resend)];
     let on_unknown = section.optional_with("on_unknown", |entry| one_of(&entry, &words));
+    let texts = texts::read(&mut section);
     let engine = match kind {
         Kind::HttpTester => Some(Engine::HttpTester { keep: section.or("keep", Concurrency(100)).0.into() }),
         Kind::Http => read_http(&mut section).map(Box::new).map(Engine::Http),
@@ -190,6 +196,7 @@ fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> 
         concurrency,
         timeout,
         on_unknown: on_unknown.unwrap_or(OnUnknown::DeadLetter),
+        texts,
     })
 }
 
