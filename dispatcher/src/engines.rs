@@ -1,11 +1,14 @@
 //! The engines: the code that sends for a backend. One file an engine, one line in [`Engines::build`].
 //!
-//! [`Engine::plan`] is pure: it cuts a message into parts, each one billable provider call. [`Engine::send`] makes one
-//! call. The error says what is known about it; what becomes of the message is decided elsewhere.
+//! [`Backend::plan`] is pure: it cuts a message into parts, each one billable provider call, where [`Engine::plan`] says
+//! who shares a call. [`Engine::send`] makes one call. The error says what is known about it; what becomes of the message
+//! is decided elsewhere.
 
 mod client;
 
 mod part;
+
+mod plan;
 
 mod request;
 
@@ -23,18 +26,23 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use shared::{
-    config::{self, Config, Rate, backends::OnUnknown},
+    config::{
+        self, Config, Rate,
+        backends::{OnUnknown, Texts},
+    },
     lifecycle::Failure,
     message::{BackendName, Identity, OutgoingMessage},
 };
 
 use self::httptester::HttpTester;
+pub(crate) use self::part::Pair;
 pub use self::part::Part;
 use crate::{gate::Gate, lanes, rate};
 
 /// Sends for one backend.
 pub trait Engine: Send + Sync {
-    /// Cuts a message into parts. The same message always gives the same parts.
+    /// Says who shares a call: a first part for each call, with the whole text, which [`Backend::plan`] then cuts. The
+    /// same message always gives the same parts.
     fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError>;
 
     /// Makes one provider call.
@@ -164,6 +172,8 @@ pub struct Backend {
     pub concurrency: u16,
     /// What becomes of a part of which nobody knows.
     pub on_unknown: OnUnknown,
+    /// What becomes of a text before the engine has it.
+    pub texts: Texts,
     /// Whether the provider takes anything.
     pub gate: Arc<Gate>,
 }
@@ -199,8 +209,8 @@ impl Engines {
                 }
                 config::Engine::Vumi(vumi) => Arc::new(vumi::VumiEngine::new(name, vumi, settings)?),
             };
-            let config::Backend { rate, concurrency, on_unknown, .. } = *settings;
-            let backend = Backend { engine, rate, concurrency, on_unknown, gate: Arc::default() };
+            let config::Backend { rate, concurrency, on_unknown, texts, .. } = *settings;
+            let backend = Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() };
             engines.backends.insert(name.clone(), backend);
         }
         Ok(engines)

@@ -75,7 +75,7 @@ impl Outbound {
     }
 
     async fn send(&self, mut turn: Turn<'_>) -> Disposition {
-        let parts = match self.backend.engine.plan(turn.message) {
+        let parts = match self.backend.plan(turn.message) {
             Ok(parts) => parts,
             Err(error) => {
                 self.note(turn.queued, &error);
@@ -206,9 +206,10 @@ impl Outbound {
     fn note_sent(&self, turn: &Turn<'_>, part: &Part<'_>, external_ids: &[String]) {
         self.sent.increment(part.identities().len() as u64);
         self.latency.record(clock::now().since(turn.message.accepted_at));
-        let external_id = external_ids.join(",");
+        let (external_id, number) = (external_ids.join(","), part.number);
         let (identity, text) = (part.shown(self.privacy), self.privacy.show(&part.text));
-        tracing::info!(message_id = %turn.queued.id, backend = %self.name, %identity, %text, external_id, "sent");
+        let message_id = &turn.queued.id;
+        tracing::info!(%message_id, backend = %self.name, part = number, %identity, %text, external_id, "sent");
     }
 
     fn note(&self, queued: &Message, error: &SendError) {

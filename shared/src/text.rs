@@ -1,8 +1,8 @@
 //! Texts as short messages: which alphabet one needs, what it counts there, where it is cut into parts.
 //!
-//! GSM 03.38 (3GPP TS 23.038) has two alphabets that matter. A text whose characters are all in the 7-bit one is counted in
-//! septets, any other in UTF-16 code units. What is said here of a text is what the phone network makes of it, whoever cuts
-//! it: the gateway or the provider.
+//! GSM 03.38 (3GPP TS 23.038) has two alphabets that matter. A text whose characters are all in the 7-bit one is counted
+//! in septets, any other in UTF-16 code units. What is said here of a text is what the phone network makes of it, whoever
+//! cuts it: the gateway or the provider.
 
 mod gsm7;
 

@@ -24,8 +24,10 @@ pub struct Part<'m> {
 pub(crate) struct Pair<'m> {
     /// Who.
     pub(crate) identity: &'m Identity,
-    /// What names it within its message: `3/1` is the first part for the fourth identity.
-    pub(crate) key: String,
+    /// Its place in the message's identities.
+    pub(crate) place: usize,
+    /// Which part of the text, counted from 1.
+    pub(crate) number: u16,
     /// The id of the call that is for it alone.
     pub(crate) id: MessageId,
 }
@@ -50,11 +52,22 @@ impl<'m> Part<'m> {
         places.chunks(most.max(1)).map(part).collect()
     }
 
+    /// The same call with another text.
+    #[must_use]
+    pub fn with_text(&self, number: u16, text: Cow<'m, str>) -> Self {
+        Self { number, text, ..self.clone() }
+    }
+
     /// The id of this call, the same on every attempt for the same identities: for providers that recognise repeats.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        let keys: Vec<String> = self.pairs().map(|pair| pair.key).collect();
-        self.message.id.part(&keys.join(","))
+        self.id_for(&self.places)
+    }
+
+    fn id_for(&self, places: &[usize]) -> MessageId {
+        let places: Vec<String> = places.iter().map(usize::to_string).collect();
+        let call = self.message.id.part(&places.join("+"));
+        if self.number == 1 { call } else { call.response(self.number.into()) }
     }
 
     /// Who shall get it, in the message's order.
@@ -65,9 +78,11 @@ impl<'m> Part<'m> {
 
     /// Each identity, with what names it.
     pub(crate) fn pairs(&self) -> impl Iterator<Item = Pair<'m>> {
-        self.places.iter().map(|place| {
-            let key = format!("{place}/{}", self.number);
-            Pair { identity: &self.message.identities[*place], id: self.message.id.part(&key), key }
+        self.places.iter().map(|place| Pair {
+            identity: &self.message.identities[*place],
+            place: *place,
+            number: self.number,
+            id: self.id_for(&[*place]),
         })
     }
 

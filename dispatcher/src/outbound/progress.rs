@@ -1,9 +1,11 @@
 //! How far a message is, over all its attempts: what is sent, what is refused for good, what is to be tried again.
 //!
 //! It travels in headers. Each identity of a part is named there by its place and the part's number, never by itself: 200
-//! long ones would not fit into a frame.
+//! long ones would not fit into a frame. An identity is sent one part after the other, and none after one that is not
+//! sent: half of a text is better than a text with a hole. So one name an identity tells how far it is, however many
+//! parts there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -12,13 +14,15 @@ use shared::{
     queue::{Disposition, Headers, Message, header},
 };
 
-use crate::engines::{Part, SendError};
+use crate::engines::{Pair, Part, SendError};
 
 /// How far a message is.
 #[derive(Default)]
 pub(super) struct Progress {
-    sent: Vec<String>,
-    failed: BTreeMap<String, String>,
+    /// The last part that each identity has.
+    sent: BTreeSet<Key>,
+    /// The part with which an identity's text ended for good, and its class.
+    failed: BTreeMap<Key, String>,
     failed_reason: String,
     /// What failed in this attempt and is to be tried in the next.
     tried: Tried,
@@ -26,10 +30,18 @@ pub(super) struct Progress {
     news: bool,
 }
 
+/// A part for one identity. Written `3/1`, it is the first part for the fourth identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Key {
+    place: usize,
+    number: u16,
+}
+
 /// The parts that one attempt has tried in vain. It may take several deliveries to go through all parts.
 #[derive(Default, Serialize, Deserialize)]
 struct Tried {
-    parts: Vec<String>,
+    parts: BTreeSet<Key>,
     /// The class and reason of the last.
     class: String,
     reason: String,
@@ -50,18 +62,28 @@ impl Progress {
         }
     }
 
-    /// What of the part is still to be tried in this attempt: not what is sent, refused for good, or tried in vain.
+    /// Those of the part's identities that need it in this attempt: not those that have it, nor those whose text ended before
+    /// it or with it.
     pub(super) fn left_of<'m>(&self, part: &Part<'m>) -> Option<Part<'m>> {
-        let has = |key: &String| {
-            self.sent.contains(key) || self.failed.contains_key(key) || self.tried.parts.contains(key)
-        };
-        part.divide(|pair| has(&pair.key)).1
+        part.divide(|pair| self.has(Key::of(pair))).1
+    }
+
+    fn has(&self, key: Key) -> bool {
+        let ended = [
+            self.sent.range(key..).next(),
+            self.failed.range(..=key).next_back().map(|(failed, _)| failed),
+            self.tried.parts.range(..=key).next_back(),
+        ];
+        ended.into_iter().flatten().any(|end| end.place == key.place)
     }
 
     /// Notes that a part is sent.
     pub(super) fn sent(&mut self, part: &Part<'_>) {
         self.news = true;
-        self.sent.extend(keys(part));
+        for key in keys(part) {
+            self.sent.remove(&Key { number: key.number.saturating_sub(1), ..key });
+            self.sent.insert(key);
+        }
     }
 
     /// Notes that a part is not sent.
@@ -78,7 +100,7 @@ impl Progress {
             parts.extend(keys);
             self.tried = Tried { parts, class: error.class().to_owned(), reason: error.told() };
         } else {
-            self.failed.extend(keys.into_iter().map(|key| (key, error.class().to_owned())));
+            self.failed.extend(keys.map(|key| (key, error.class().to_owned())));
             self.failed_reason = error.told();
         }
     }
@@ -127,7 +149,30 @@ impl Progress {
     }
 }
 
-/// What names each identity of the part.
-fn keys(part: &Part<'_>) -> impl Iterator<Item = String> {
-    part.pairs().map(|pair| pair.key)
+/// What names a part for each of its identities.
+fn keys(part: &Part<'_>) -> impl Iterator<Item = Key> {
+    part.pairs().map(|pair| Key::of(&pair))
+}
+
+impl Key {
+    fn of(pair: &Pair<'_>) -> Self {
+        Self { place: pair.place, number: pair.number }
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        format!("{}/{}", key.place, key.number)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = &'static str;
+
+    fn try_from(written: String) -> Result<Self, Self::Error> {
+        let read = |(place, number): (&str, &str)| {
+            Some(Self { place: place.parse().ok()?, number: number.parse().ok()? })
+        };
+        written.split_once('/').and_then(read).ok_or("a place and a number are wanted, such as 3/1")
+    }
 }

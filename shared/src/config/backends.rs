@@ -1,5 +1,7 @@
 //! `[backends.NAME]`: the named ways in and out. One variant an engine; its keys are read here, by both services.
 
+mod texts;
+
 mod url;
 
 pub mod http;
@@ -15,7 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::SecretString;
 
 pub(super) use self::http::is_header_name;
-pub use self::{http::Http, kannel::Kannel, twilio::Twilio, url::HttpUrl, vumi::Vumi};
+pub use self::{http::Http, kannel::Kannel, texts::Texts, twilio::Twilio, url::HttpUrl, vumi::Vumi};
 use super::{
     Concurrency, Positive, Rate,
     problem::{Origin, suggestion},
@@ -37,6 +39,8 @@ pub struct Backend {
     pub timeout: Duration,
     /// What becomes of a part of which nobody knows whether the provider took it.
     pub on_unknown: OnUnknown,
+    /// What becomes of a text before the engine has it.
+    pub texts: Texts,
 }
 
 /// What becomes of a part of which nobody knows whether the provider took it.
@@ -126,6 +130,7 @@ fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> 
     }
     let words = [("dead-letter", OnUnknown::DeadLetter), ("resend", OnUnknown::Resend)];
     let on_unknown = section.optional_with("on_unknown", |entry| one_of(&entry, &words));
+    let texts = texts::read(&mut section);
     let engine = match kind {
         Kind::HttpTester => Some(Engine::HttpTester { keep: section.or("keep", Concurrency(100)).0.into() }),
         Kind::Http => http::read(&mut section).map(Box::new).map(Engine::Http),
@@ -140,6 +145,7 @@ fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> 
         concurrency,
         timeout,
         on_unknown: on_unknown.unwrap_or(OnUnknown::DeadLetter),
+        texts,
     })
 }
 

@@ -6,8 +6,8 @@ use super::{Alphabet, measure};
 
 /// The parts of `text`, each one short message; together they are the text. An empty text is one part.
 ///
-/// What a reader sees as one character is never cut, unless it is longer than a whole part: then it is cut between its code
-/// points.
+/// What a reader sees as one character is never cut, unless it is longer than a whole part: then it is cut between its
+/// code points.
 #[must_use]
 pub fn split(text: &str) -> Vec<&str> {
     let (alphabet, units) = measure(text);

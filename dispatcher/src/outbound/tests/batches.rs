@@ -49,3 +49,14 @@ async fn a_delivery_that_comes_again_is_not_sent_again_to_those_who_had_it() {
     assert_eq!(bench.send(Headers::new()).await, Disposition::Done);
     assert_eq!(bench.called(), ["1+2", "3", "2"]);
 }
+
+/// A text of three parts, of which one identity never gets the second.
+#[tokio::test]
+async fn who_is_left_out_of_a_part_gets_no_later_one() {
+    let mut bench = bench(&[("2/2", rejected())]);
+    bench.outbound.backend.texts = Texts { split: true, max_parts: None, substitute: false };
+    bench.text = "x".repeat(3 * 153);
+    let disposition = bench.send_to(&["1", "2"], Headers::new()).await;
+    assert!(matches!(disposition, Disposition::DeadLetter { class: "rejected", .. }), "{disposition:?}");
+    assert_eq!(bench.called(), ["1+2", "1/2+2/2", "1/3"]);
+}

@@ -95,7 +95,7 @@ fn the_contradictions_of_kannel_are_told() {
         ),
         (
             "encode_errors = 'ignore'",
-            "7: backends.x.encode_errors: unknown key; known: engine, rate, concurrency, timeout, on_unknown, \
+            "7: backends.x.encode_errors: unknown key; known: engine, rate, concurrency, timeout, on_unknown, split, max_parts, substitute, \
              sendsms_url, sendsms_params, coding, charset, batch",
         ),
     ] {
