@@ -17,6 +17,10 @@ mod odd_requests;
 
 mod sending;
 
+mod providers;
+
+mod kannel;
+
 mod parts;
 
 mod pause;
