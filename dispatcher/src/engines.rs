@@ -1,79 +1,78 @@
 //! The engines: the code that sends for a backend. One file an engine, one line in [`Engines::build`].
 //!
-//! [`Engine::plan`] is pure: it cuts a message into parts, each one billable provider call. [`Engine::send`] makes one
-//! call. The error says what is known about it; what becomes of the message is decided elsewhere.
+//! [`Backend::plan`] is pure: it cuts a message into parts, each one billable provider call, where [`Engine::plan`] says
+//! who shares a call. [`Engine::send`] makes one call. The error says what is known about it; what becomes of the message
+//! is decided elsewhere.
 
 mod client;
+
+mod part;
+
+mod plan;
+
+mod request;
 
 pub mod http;
 
 pub mod httptester;
 
+pub mod kannel;
+
+pub mod twilio;
+
+pub mod vumi;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use shared::{
-    config::{self, Config, Rate, backends::OnUnknown},
+    config::{
+        self, Config, Rate,
+        backends::{OnUnknown, Texts},
+    },
     lifecycle::Failure,
-    message::{BackendName, Identity, MessageId, OutgoingMessage},
-    telemetry::Privacy,
+    message::{BackendName, Identity, OutgoingMessage},
 };
 
 use self::httptester::HttpTester;
+pub(crate) use self::part::Pair;
+pub use self::part::Part;
 use crate::{gate::Gate, lanes, rate};
 
 /// Sends for one backend.
 pub trait Engine: Send + Sync {
-    /// Cuts a message into parts. The same message always gives the same parts.
-    fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError>;
+    /// Says who shares a call: a first part for each call, with the whole text, which [`Backend::plan`] then cuts. The
+    /// same message always gives the same parts.
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError>;
 
     /// Makes one provider call.
-    fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>>;
-}
-
-/// One provider call: a text for some identities.
-#[derive(Clone)]
-pub struct Part {
-    /// The id of this call, the same on every attempt, for providers that recognise repeats.
-    pub id: MessageId,
-    /// The message's id.
-    pub message_id: MessageId,
-    /// Who shall get it.
-    pub identities: Vec<Identity>,
-    /// Which part of the text, counted from 1.
-    pub number: u16,
-    /// The text of this part.
-    pub text: String,
-}
-
-impl Part {
-    /// One part for each identity, with the whole text.
-    #[must_use]
-    pub fn for_each_identity(message: &OutgoingMessage) -> Vec<Self> {
-        let part = |(position, identity): (usize, &Identity)| Self {
-            id: message.id.response(position),
-            message_id: message.id,
-            identities: vec![identity.clone()],
-            number: 1,
-            text: message.text.clone(),
-        };
-        message.identities.iter().enumerate().map(part).collect()
-    }
-
-    /// The identities for a log line.
-    #[must_use]
-    pub fn shown(&self, privacy: Privacy) -> String {
-        let shown: Vec<String> =
-            self.identities.iter().map(|identity| privacy.show(identity.as_str()).to_string()).collect();
-        shown.join(",")
-    }
+    fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>>;
 }
 
 /// What a provider said to a part that it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SendReceipt {
-    /// The provider's own id of it.
-    pub external_id: Option<String>,
+    /// The provider's own ids of it: one of the call, or one of each identity that it took, in their order.
+    pub external_ids: Vec<String>,
+    /// Those of its identities that it did not take.
+    pub left_out: Option<LeftOut>,
+}
+
+/// The identities of a part that the provider did not take, though it took the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Who.
+    pub identities: Vec<Identity>,
+    /// Why.
+    pub error: SendError,
+}
+
+impl SendReceipt {
+    /// All was taken; the provider's id of it may be known.
+    #[must_use]
+    pub fn all(external_id: Option<String>) -> Self {
+        Self { external_ids: external_id.into_iter().collect(), left_out: None }
+    }
 }
 
 /// Why a part is not sent, or may not be. Each variant is a different certainty.
@@ -140,6 +139,16 @@ impl SendError {
         }
     }
 
+    /// The same certainty for this reason.
+    pub(crate) fn because(self, reason: String) -> Self {
+        match self {
+            Self::Rejected { answer, .. } => Self::Rejected { reason, answer },
+            Self::NotSent { .. } => Self::NotSent { reason },
+            Self::Unavailable { retry_after, .. } => Self::Unavailable { reason, retry_after },
+            Self::Unknown { .. } => Self::Unknown { reason },
+        }
+    }
+
     /// The reason, without personal data.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -163,6 +172,8 @@ pub struct Backend {
     pub concurrency: u16,
     /// What becomes of a part of which nobody knows.
     pub on_unknown: OnUnknown,
+    /// What becomes of a text before the engine has it.
+    pub texts: Texts,
     /// Whether the provider takes anything.
     pub gate: Arc<Gate>,
 }
@@ -190,9 +201,16 @@ impl Engines {
             let engine: Arc<dyn Engine> = match &settings.engine {
                 config::Engine::HttpTester { keep } => engines.tester(name, *keep),
                 config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings)?),
+                config::Engine::Kannel(kannel) => {
+                    Arc::new(kannel::KannelEngine::new(name, kannel, settings)?)
+                }
+                config::Engine::Twilio(twilio) => {
+                    Arc::new(twilio::TwilioEngine::new(name, twilio, settings)?)
+                }
+                config::Engine::Vumi(vumi) => Arc::new(vumi::VumiEngine::new(name, vumi, settings)?),
             };
-            let config::Backend { rate, concurrency, on_unknown, .. } = *settings;
-            let backend = Backend { engine, rate, concurrency, on_unknown, gate: Arc::default() };
+            let config::Backend { rate, concurrency, on_unknown, texts, .. } = *settings;
+            let backend = Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() };
             engines.backends.insert(name.clone(), backend);
         }
         Ok(engines)

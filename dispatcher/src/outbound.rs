@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::progress::Progress;
 use crate::{
-    engines::{Backend, Part, SendError, SendReceipt},
+    engines::{Backend, LeftOut, Part, SendError, SendReceipt},
     gate::{Pass, Record, Verdict},
     lanes::{Hold, Work},
     rate::Limit,
@@ -47,7 +47,7 @@ pub struct Outbound {
 struct Turn<'m> {
     queued: &'m Message,
     message: &'m OutgoingMessage,
-    progress: Progress<'m>,
+    progress: Progress,
     record: Record,
     begun: Instant,
     hold: Hold<'m>,
@@ -75,7 +75,7 @@ impl Outbound {
     }
 
     async fn send(&self, mut turn: Turn<'_>) -> Disposition {
-        let parts = match self.backend.engine.plan(turn.message) {
+        let parts = match self.backend.plan(turn.message) {
             Ok(parts) => parts,
             Err(error) => {
                 self.note(turn.queued, &error);
@@ -84,12 +84,10 @@ impl Outbound {
             }
         };
         for part in &parts {
-            if turn.progress.has(part) {
-                continue;
-            }
+            let Some(part) = turn.progress.left_of(part) else { continue };
             // A broker takes an unsettled delivery away after half an hour, and a stop does not wait for 200 calls.
             let is_long = self.lifecycle.is_stopping() || turn.begun.elapsed() > self.longest_turn;
-            let goes_on = !(turn.progress.has_news() && is_long) && self.send_part(&mut turn, part).await;
+            let goes_on = !(turn.progress.has_news() && is_long) && self.send_part(&mut turn, &part).await;
             if !goes_on {
                 return self.interrupt(&turn);
             }
@@ -109,12 +107,13 @@ impl Outbound {
     }
 
     /// Tries one part until it is known what becomes of it. False when the message is to be interrupted before.
-    async fn send_part(&self, turn: &mut Turn<'_>, part: &Part) -> bool {
-        if self.recent.has(part.id) {
+    async fn send_part(&self, turn: &mut Turn<'_>, part: &Part<'_>) -> bool {
+        let (sent_before, left) = part.divide(|pair| self.recent.has(pair.id));
+        if let Some(sent_before) = sent_before {
             tracing::info!(message_id = %turn.queued.id, backend = %self.name, "was sent before: not sent again");
-            turn.progress.sent(part);
-            return true;
+            turn.progress.sent(&sent_before);
         }
+        let Some(part) = &left else { return true };
         loop {
             let Some(pass) = self.pass(turn).await else { return false };
             let begun = Instant::now();
@@ -123,9 +122,7 @@ impl Outbound {
             let error = match outcome {
                 Ok(receipt) => {
                     self.reopen(pass);
-                    self.note_sent(turn, part, &receipt);
-                    self.recent.remember(part.id, Instant::now());
-                    turn.progress.sent(part);
+                    self.take(turn, part, receipt);
                     return true;
                 }
                 Err(error) => error,
@@ -190,12 +187,29 @@ impl Outbound {
         }
     }
 
-    fn note_sent(&self, turn: &Turn<'_>, part: &Part, receipt: &SendReceipt) {
-        self.sent.increment(1);
+    /// The provider took the part, or some identities of it.
+    fn take(&self, turn: &mut Turn<'_>, part: &Part<'_>, receipt: SendReceipt) {
+        let is_left_out =
+            |identity| receipt.left_out.as_ref().is_some_and(|left| left.identities.contains(identity));
+        let (left, taken) = part.divide(|pair| is_left_out(pair.identity));
+        if let Some(taken) = taken {
+            self.note_sent(turn, &taken, &receipt.external_ids);
+            taken.pairs().for_each(|pair| self.recent.remember(pair.id, Instant::now()));
+            turn.progress.sent(&taken);
+        }
+        if let (Some(left), Some(LeftOut { error, .. })) = (left, receipt.left_out) {
+            self.note(turn.queued, &error);
+            turn.progress.fail(&left, &error, self.backend.on_unknown);
+        }
+    }
+
+    fn note_sent(&self, turn: &Turn<'_>, part: &Part<'_>, external_ids: &[String]) {
+        self.sent.increment(part.identities().len() as u64);
         self.latency.record(clock::now().since(turn.message.accepted_at));
-        let external_id = receipt.external_id.as_deref().unwrap_or("");
+        let (external_id, number) = (external_ids.join(","), part.number);
         let (identity, text) = (part.shown(self.privacy), self.privacy.show(&part.text));
-        tracing::info!(message_id = %turn.queued.id, backend = %self.name, %identity, %text, external_id, "sent");
+        let message_id = &turn.queued.id;
+        tracing::info!(%message_id, backend = %self.name, part = number, %identity, %text, external_id, "sent");
     }
 
     fn note(&self, queued: &Message, error: &SendError) {
@@ -226,7 +240,7 @@ impl Work for Outbound {
         hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition> {
         async move {
-            let progress = Progress::of(queued, &message);
+            let progress = Progress::of(queued);
             let record = Record::read(queued.headers.get(header::REFUSED));
             let turn = Turn { queued, message: &message, progress, record, begun: Instant::now(), hold };
             self.send(turn).await

@@ -1,8 +1,8 @@
 //! The contract between `ingress` and `dispatcher`, and the plumbing both stand on.
 //!
 //! Read in this order: [`message`] is what is passed, [`envelope`] how it is written, [`queue`] how it travels,
-//! [`config`] what a deployment says, [`lifecycle`] how a process starts and stops, [`http`] how it
-//! serves pages, [`admin`] its private ones.
+//! [`config`] what a deployment says, [`text`] what a text costs, [`lifecycle`] how a process starts and stops,
+//! [`http`] how it serves pages, [`admin`] its private ones.
 
 pub mod message;
 
@@ -15,6 +15,8 @@ pub mod config;
 pub mod template;
 
 pub mod keyword;
+
+pub mod text;
 
 pub mod lifecycle;
 

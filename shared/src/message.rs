@@ -118,7 +118,13 @@ impl MessageId {
     /// UUID version 5: a redelivered message makes the same replies, so a copy of a reply can be recognised.
     #[must_use]
     pub fn response(self, position: usize) -> Self {
-        Self(Uuid::new_v5(&self.0, position.to_string().as_bytes()))
+        self.part(&position.to_string())
+    }
+
+    /// The id of what is called `name` within this message, the same whenever it is asked for.
+    #[must_use]
+    pub fn part(self, name: &str) -> Self {
+        Self(Uuid::new_v5(&self.0, name.as_bytes()))
     }
 }
 

@@ -17,6 +17,12 @@ mod odd_requests;
 
 mod sending;
 
+mod providers;
+
+mod kannel;
+
+mod parts;
+
 mod pause;
 
 mod dead_letters;

@@ -28,7 +28,8 @@ fn config(provider: &Provider, keys: &str) -> String {
 
 const FORM: &str = "form = { to = '{identity}', msg = '{text}' }";
 
-fn dead<'l>(left: &'l Leftovers, header: &str) -> Vec<&'l str> {
+/// A header of each dead letter.
+pub(crate) fn dead<'l>(left: &'l Leftovers, header: &str) -> Vec<&'l str> {
     left["dead"].iter().map(|message| message.headers.get(header).map_or("", String::as_str)).collect()
 }
 

@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod client;
 pub mod eventually;
+pub mod kannel;
 pub mod owned;
 pub mod ports;
 pub mod processes;
@@ -18,6 +19,7 @@ pub mod torture;
 
 pub use broker::Broker;
 pub use eventually::eventually;
+pub use kannel::Kannel;
 pub use processes::Service;
 pub use provider::Provider;
 pub use proxy::Proxy;

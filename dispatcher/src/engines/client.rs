@@ -15,7 +15,7 @@ use shared::{
 
 use super::SendError;
 
-/// The most that is read of an answer's body.
+/// The most that is read of an answer's body, if an engine does not want more.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The longest that a connection may take, whatever the time for the whole call is.
@@ -25,7 +25,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const EXCERPT: usize = 200;
 
 /// Calls one peer.
-pub(crate) struct Client(reqwest::Client);
+pub(crate) struct Client {
+    client: reqwest::Client,
+    max_answer_bytes: usize,
+}
 
 /// What the peer said.
 pub(crate) struct Answer {
@@ -53,23 +56,28 @@ impl Client {
             .tcp_nodelay(true)
             .build();
         let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
-        client.map(Self).map_err(unusable)
+        client.map(|client| Self { client, max_answer_bytes: MAX_ANSWER_BYTES }).map_err(unusable)
+    }
+
+    /// The same, reading so much of an answer.
+    pub(crate) fn reading(self, max_answer_bytes: usize) -> Self {
+        Self { max_answer_bytes, ..self }
     }
 
     /// Makes one call.
     pub(crate) async fn call(&self, request: Request) -> Result<Answer, SendError> {
-        let response = self.0.execute(request).await.map_err(|error| lost(&error))?;
-        Ok(Answer::read(response).await)
+        let response = self.client.execute(request).await.map_err(|error| lost(&error))?;
+        Ok(Answer::read(response, self.max_answer_bytes).await)
     }
 }
 
 impl Answer {
-    async fn read(mut response: Response) -> Self {
+    async fn read(mut response: Response, max_bytes: usize) -> Self {
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|value| read_retry_after(value.trim(), clock::now()));
         let status = response.status().as_u16();
         let (mut body, mut broke_off) = (Vec::new(), false);
-        while body.len() < MAX_ANSWER_BYTES {
+        while body.len() < max_bytes {
             match response.chunk().await {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => break,
@@ -79,7 +87,7 @@ impl Answer {
                 }
             }
         }
-        body.truncate(MAX_ANSWER_BYTES);
+        body.truncate(max_bytes);
         Self { status, retry_after, body, broke_off }
     }
 
@@ -98,15 +106,20 @@ impl Answer {
         self.text().trim().chars().take(EXCERPT).collect()
     }
 
+    /// The provider takes nothing, says this answer.
+    pub(crate) fn unavailable(&self) -> SendError {
+        SendError::Unavailable { reason: format!("status {}", self.status), retry_after: self.retry_after }
+    }
+
     /// What the status means when it is no success.
     pub(crate) fn refusal(&self) -> SendError {
-        let (reason, retry_after) = (format!("status {}", self.status), self.retry_after);
+        let reason = format!("status {}", self.status);
         match self.status {
             // The account or the whole provider, not this message.
-            401 | 403 | 429 | 503 => SendError::Unavailable { reason, retry_after },
+            401 | 403 | 429 | 503 => self.unavailable(),
             // A proxy lost the provider's answer, whatever it says of later.
             502 | 504 | 520 | 524 => SendError::Unknown { reason },
-            _ if retry_after.is_some() => SendError::Unavailable { reason, retry_after },
+            _ if self.retry_after.is_some() => self.unavailable(),
             408 | 425 | 500..=599 => SendError::NotSent { reason },
             300..=399 => {
                 let reason = format!("{reason}, a redirect, which is not followed: correct the url");

@@ -30,18 +30,18 @@ impl HttpEngine {
         Ok(Self { client, blueprint: Blueprint::new(name, http), reader: Reader::new(http) })
     }
 
-    async fn call(&self, part: &Part) -> Result<SendReceipt, SendError> {
+    async fn call(&self, part: &Part<'_>) -> Result<SendReceipt, SendError> {
         let answer = self.client.call(self.blueprint.request(part)?).await?;
         self.reader.read(&answer)
     }
 }
 
 impl Engine for HttpEngine {
-    fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError> {
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
         Ok(Part::for_each_identity(message))
     }
 
-    fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
+    fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
         self.call(part).boxed()
     }
 }

@@ -65,16 +65,16 @@ impl HttpTester {
         sent
     }
 
-    fn keep(&self, part: &Part, now: UnixMillis) {
+    fn keep(&self, part: &Part<'_>, now: UnixMillis) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        for identity in &part.identities {
+        for identity in part.identities() {
             kept.count += 1;
             let order = kept.count;
             let sent = Sent {
                 direction: "out",
                 identity: identity.clone(),
-                text: part.text.clone(),
-                id: part.message_id,
+                text: part.text.to_string(),
+                id: part.message.id,
                 at: now,
                 order,
             };
@@ -102,11 +102,11 @@ impl Kept {
 }
 
 impl Engine for HttpTester {
-    fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError> {
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
         Ok(Part::for_each_identity(message))
     }
 
-    fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
+    fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
         self.keep(part, clock::now());
         Box::pin(std::future::ready(Ok(SendReceipt::default())))
     }
@@ -114,13 +114,11 @@ impl Engine for HttpTester {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::part::tests::message, *};
 
     fn send(tester: &HttpTester, identity: &str, text: &str) {
-        let id = MessageId::new();
-        let part =
-            Part { id, message_id: id, identities: vec![identity.into()], number: 1, text: text.to_owned() };
-        tester.keep(&part, UnixMillis(1));
+        let message = message(&[identity], text);
+        tester.keep(&Part::for_each_identity(&message)[0], UnixMillis(1));
     }
 
     fn texts(tester: &HttpTester, identity: Option<&str>) -> Vec<String> {

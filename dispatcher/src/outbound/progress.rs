@@ -1,25 +1,28 @@
 //! How far a message is, over all its attempts: what is sent, what is refused for good, what is to be tried again.
 //!
-//! It travels in headers. A part is named there by the place of its identity and its number, never by the identity: 200
-//! long ones would not fit into a frame.
+//! It travels in headers. Each identity of a part is named there by its place and the part's number, never by itself: 200
+//! long ones would not fit into a frame. An identity is sent one part after the other, and none after one that is not
+//! sent: half of a text is better than a text with a hole. So one name an identity tells how far it is, however many
+//! parts there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use shared::{
     config::backends::OnUnknown,
-    message::{Identity, OutgoingMessage},
     queue::{Disposition, Headers, Message, header},
 };
 
-use crate::engines::{Part, SendError};
+use crate::engines::{Pair, Part, SendError};
 
 /// How far a message is.
-pub(super) struct Progress<'m> {
-    identities: &'m [Identity],
-    sent: Vec<String>,
-    failed: BTreeMap<String, String>,
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The last part that each identity has.
+    sent: BTreeSet<Key>,
+    /// The part with which an identity's text ended for good, and its class.
+    failed: BTreeMap<Key, String>,
     failed_reason: String,
     /// What failed in this attempt and is to be tried in the next.
     tried: Tried,
@@ -27,23 +30,30 @@ pub(super) struct Progress<'m> {
     news: bool,
 }
 
+/// A part for one identity. Written `3/1`, it is the first part for the fourth identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Key {
+    place: usize,
+    number: u16,
+}
+
 /// The parts that one attempt has tried in vain. It may take several deliveries to go through all parts.
 #[derive(Default, Serialize, Deserialize)]
 struct Tried {
-    parts: Vec<String>,
+    parts: BTreeSet<Key>,
     /// The class and reason of the last.
     class: String,
     reason: String,
 }
 
-impl<'m> Progress<'m> {
+impl Progress {
     /// Where earlier attempts have left off.
-    pub(super) fn of(queued: &Message, message: &'m OutgoingMessage) -> Self {
+    pub(super) fn of(queued: &Message) -> Self {
         fn read<T: serde::de::DeserializeOwned + Default>(queued: &Message, name: &str) -> T {
             queued.headers.get(name).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
         }
         Self {
-            identities: &message.identities,
             sent: read(queued, header::SENT),
             failed: read(queued, header::FAILED),
             failed_reason: queued.headers.get(header::FAILED_REASON).cloned().unwrap_or_default(),
@@ -52,41 +62,45 @@ impl<'m> Progress<'m> {
         }
     }
 
-    /// What names each (identity, part) pair: `3/1` is the first part for the fourth identity.
-    fn keys(&self, part: &Part) -> Vec<String> {
-        let place = |identity: &Identity| self.identities.iter().position(|known| known == identity);
-        let key = |identity| format!("{}/{}", place(identity).unwrap_or(usize::MAX), part.number);
-        part.identities.iter().map(key).collect()
+    /// Those of the part's identities that need it in this attempt: not those that have it, nor those whose text ended before
+    /// it or with it.
+    pub(super) fn left_of<'m>(&self, part: &Part<'m>) -> Option<Part<'m>> {
+        part.divide(|pair| self.has(Key::of(pair))).1
     }
 
-    /// True when the part needs nothing more in this attempt: sent, refused for good, or tried in vain.
-    pub(super) fn has(&self, part: &Part) -> bool {
-        let has =
-            |key| self.sent.contains(key) || self.failed.contains_key(key) || self.tried.parts.contains(key);
-        self.keys(part).iter().all(has)
+    fn has(&self, key: Key) -> bool {
+        let ended = [
+            self.sent.range(key..).next(),
+            self.failed.range(..=key).next_back().map(|(failed, _)| failed),
+            self.tried.parts.range(..=key).next_back(),
+        ];
+        ended.into_iter().flatten().any(|end| end.place == key.place)
     }
 
     /// Notes that a part is sent.
-    pub(super) fn sent(&mut self, part: &Part) {
+    pub(super) fn sent(&mut self, part: &Part<'_>) {
         self.news = true;
-        self.sent.extend(self.keys(part));
+        for key in keys(part) {
+            self.sent.remove(&Key { number: key.number.saturating_sub(1), ..key });
+            self.sent.insert(key);
+        }
     }
 
     /// Notes that a part is not sent.
-    pub(super) fn fail(&mut self, part: &Part, error: &SendError, on_unknown: OnUnknown) {
+    pub(super) fn fail(&mut self, part: &Part<'_>, error: &SendError, on_unknown: OnUnknown) {
         self.news = true;
         let again = match error {
             SendError::NotSent { .. } | SendError::Unavailable { .. } => true,
             SendError::Unknown { .. } => on_unknown == OnUnknown::Resend,
             SendError::Rejected { .. } => false,
         };
-        let keys = self.keys(part);
+        let keys = keys(part);
         if again {
             let mut parts = std::mem::take(&mut self.tried.parts);
             parts.extend(keys);
             self.tried = Tried { parts, class: error.class().to_owned(), reason: error.told() };
         } else {
-            self.failed.extend(keys.into_iter().map(|key| (key, error.class().to_owned())));
+            self.failed.extend(keys.map(|key| (key, error.class().to_owned())));
             self.failed_reason = error.told();
         }
     }
@@ -132,5 +146,33 @@ impl<'m> Progress<'m> {
         // What may have been sent is what a person has to judge.
         let class = if unknown { "unknown" } else { "rejected" };
         Disposition::DeadLetter { class, reason: self.failed_reason, headers }
+    }
+}
+
+/// What names a part for each of its identities.
+fn keys(part: &Part<'_>) -> impl Iterator<Item = Key> {
+    part.pairs().map(|pair| Key::of(&pair))
+}
+
+impl Key {
+    fn of(pair: &Pair<'_>) -> Self {
+        Self { place: pair.place, number: pair.number }
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        format!("{}/{}", key.place, key.number)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = &'static str;
+
+    fn try_from(written: String) -> Result<Self, Self::Error> {
+        let read = |(place, number): (&str, &str)| {
+            Some(Self { place: place.parse().ok()?, number: number.parse().ok()? })
+        };
+        written.split_once('/').and_then(read).ok_or("a place and a number are wanted, such as 3/1")
     }
 }

@@ -5,12 +5,17 @@ use std::{
 
 use shared::{
     clock::UnixMillis,
-    config::{Config, Rate, backends::OnUnknown},
+    config::{
+        Config, Rate,
+        backends::{OnUnknown, Texts},
+    },
     message::MessageId,
     queue::{Route, header},
 };
 
 use tokio::sync::watch;
+
+mod parts;
 
 use super::*;
 use crate::{
@@ -18,29 +23,47 @@ use crate::{
     lanes::tests::Session,
 };
 
+mod batches;
+
 /// How long a message may wait.
 const HOLD: Duration = Duration::from_secs(600);
 
-/// Answers each identity with what the test wrote down, and notes the calls.
+/// Answers each identity with what the test wrote down, and notes the calls. The second part for `1` is called `1/2`.
 #[derive(Default)]
 struct Scripted {
     errors: Mutex<HashMap<&'static str, SendError>>,
     called: Mutex<Vec<(String, MessageId)>>,
     /// How many calls there were.
     count: watch::Sender<usize>,
+    /// How many identities one call has at most; nothing is one.
+    batch: usize,
 }
 
 impl Engine for Scripted {
-    fn plan(&self, message: &OutgoingMessage) -> Result<Vec<Part>, SendError> {
-        Ok(Part::for_each_identity(message))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
+        Ok(Part::batches(message, self.batch))
     }
 
-    fn send<'a>(&'a self, part: &'a Part) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
-        let identity = part.identities[0].as_str();
-        self.called.lock().unwrap().push((identity.to_owned(), part.id));
+    /// A call whose first identity fails fails as a whole; else those that fail are left out.
+    fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
+        let name = |identity: &Identity| match part.number {
+            1 => identity.as_str().to_owned(),
+            number => format!("{}/{number}", identity.as_str()),
+        };
+        let called: Vec<String> = part.identities().map(name).collect();
+        self.called.lock().unwrap().push((called.join("+"), part.id()));
         self.count.send_modify(|count| *count += 1);
-        let answer =
-            self.errors.lock().unwrap().get(identity).cloned().map_or(Ok(SendReceipt::default()), Err);
+        let errors = self.errors.lock().unwrap();
+        let failed = part.identities().filter(|identity| errors.contains_key(&*name(identity)));
+        let failed: Vec<Identity> = failed.cloned().collect();
+        let error = failed.first().map(|identity| errors[&*name(identity)].clone());
+        let answer = match error {
+            Some(error) if name(&failed[0]) == called[0] => Err(error),
+            error => {
+                let left_out = error.map(|error| LeftOut { identities: failed, error });
+                Ok(SendReceipt { left_out, ..SendReceipt::default() })
+            }
+        };
         std::future::ready(answer).boxed()
     }
 }
@@ -66,6 +89,7 @@ struct Bench {
     engine: Arc<Scripted>,
     lifecycle: Lifecycle,
     session: Arc<Session>,
+    text: String,
 }
 
 impl Bench {
@@ -74,14 +98,24 @@ impl Bench {
     }
 
     fn with_rate(errors: &[(&'static str, SendError)], on_unknown: OnUnknown, rate: Option<Rate>) -> Self {
-        let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
         let errors = Mutex::new(errors.iter().cloned().collect());
-        let engine = Arc::new(Scripted { errors, ..Scripted::default() });
-        let gate = Arc::default();
-        let backend = Backend { engine: Arc::clone(&engine) as _, rate, concurrency: 1, on_unknown, gate };
+        Self::of(Scripted { errors, ..Scripted::default() }, on_unknown, rate)
+    }
+
+    fn of(engine: Scripted, on_unknown: OnUnknown, rate: Option<Rate>) -> Self {
+        let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
+        let engine = Arc::new(engine);
+        let backend = Backend {
+            engine: Arc::clone(&engine) as _,
+            rate,
+            concurrency: 1,
+            on_unknown,
+            texts: Texts::default(),
+            gate: Arc::default(),
+        };
         let lifecycle = Lifecycle::default();
         let outbound = Outbound::new("b".parse().unwrap(), backend, &config, &lifecycle);
-        Self { outbound, engine, lifecycle, session: Arc::default() }
+        Self { outbound, engine, lifecycle, session: Arc::default(), text: "x".to_owned() }
     }
 
     /// Sends to identities 1, 2 and 3; the message carries `headers` from earlier attempts.
@@ -96,7 +130,7 @@ impl Bench {
             accepted_at: UnixMillis(0),
             backend: "b".parse().unwrap(),
             identities: identities.iter().map(|identity| Identity::from(*identity)).collect(),
-            text: "x".to_owned(),
+            text: self.text.clone(),
             in_response_to: None,
             fields: BTreeMap::new(),
         };
@@ -176,7 +210,7 @@ async fn one_bad_number_is_dead_lettered_and_never_repeats_the_others() {
     let Disposition::DeadLetter { class, reason, headers } = again.send(headers).await else { panic!() };
     assert_eq!(again.called(), ["2"]);
     assert_eq!((class, reason.as_str()), ("rejected", "status 400: bad number"));
-    assert_eq!(headers[header::SENT], r#"["2/1","1/1"]"#);
+    assert_eq!(headers[header::SENT], r#"["1/1","2/1"]"#);
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,26 +375,4 @@ async fn a_stop_leaves_what_waits_for_its_turn() {
     bench.lifecycle.stop();
     assert_eq!(bench.send(Headers::new()).await, Disposition::Leave);
     assert!(bench.called().is_empty());
-}
-
-#[tokio::test]
-async fn the_headers_of_many_refusals_fit_into_a_frame() {
-    let long = |number: usize| format!("{number:0>100}");
-    let refused = SendError::Rejected { reason: "status 400".to_owned(), answer: "\u{1200}".repeat(200) };
-    let message = OutgoingMessage {
-        id: MessageId::new(),
-        accepted_at: UnixMillis(0),
-        backend: "b".parse().unwrap(),
-        identities: (0..200).map(|number| Identity::from(long(number))).collect(),
-        text: "x".to_owned(),
-        in_response_to: None,
-        fields: BTreeMap::new(),
-    };
-    let queued = Message::new(&Route::Outgoing(message.backend.clone()), &message, Headers::new());
-    let mut progress = Progress::of(&queued, &message);
-    for part in Part::for_each_identity(&message) {
-        progress.fail(&part, &refused, OnUnknown::DeadLetter);
-    }
-    let size: usize = progress.headers().values().map(String::len).sum();
-    assert!(size < 16 * 1024, "{size}");
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod engines;
+
 mod environment;
 
 mod impossible;
@@ -238,36 +240,6 @@ fn names_in_templates_must_be_known() {
 }
 
 #[test]
-fn the_http_engine_is_read_and_its_contradictions_are_told() {
-    let http = "[backends.h]\nengine = 'http'\nurl = 'https://sms.example.org/send'\n";
-    let config =
-        parse(&format!("{MINIMAL}{http}form = {{ to = '{{identity}}', msg = '{{text}}' }}\n")).unwrap();
-    let Engine::Http(engine) = &config.backends["h"].engine else { panic!() };
-    assert_eq!(engine.method, backends::Method::Post);
-
-    one_problem(
-        &format!("{http}query = {{ a = 'x' }}\njson = {{ b = 'y' }}\n"),
-        "g.toml:9: backends.h.json: only one of query, form and json is wanted, not query and json",
-    );
-    one_problem(
-        &format!("{http}method = 'GET'\nform = {{ a = 'x' }}\n"),
-        "g.toml:8: backends.h.method: a GET has no body; write `query` instead of `form` or `json`",
-    );
-    one_problem(
-        &format!("{http}json = {{ to = ['{{identiti}}'] }}\n"),
-        "g.toml:8: backends.h.json: `{identiti}` is not known here; did you mean `identity`?",
-    );
-    one_problem(
-        "[backends.h]\nengine = 'http'\nurl = 'ftp://x/{{'\n",
-        "g.toml:7: backends.h.url: an http:// or https:// URL is wanted",
-    );
-    one_problem(
-        &format!("{http}message_id = {{ json = 'id' }}\n"),
-        r#"g.toml:8: backends.h.message_id.json: a JSON pointer starts with `/`, such as "/messages/0/id""#,
-    );
-}
-
-#[test]
 fn the_environment_overrides_and_its_mistakes_are_told() {
     let environment = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
     let config = Config::parse("g", MINIMAL, &environment("GATEWAY__QUEUE__MAX_ATTEMPTS", "3")).unwrap();
@@ -305,7 +277,12 @@ fn secrets_are_never_shown() {
     let text = "[queue]\nurl = 'amqp://user:s3cret-value@h/%2f'\n[backends.b]\nengine = 'http'\n\
                 url = 'https://h/?key=${SECRET}'\nheaders = { Authorization = 'Bearer ${SECRET}' }\n\
                 basic = { user = 'u', password = '${SECRET}' }\n[[endpoints]]\nbackend = 'b'\n\
-                auth = { token = { header = 'X', value = '${SECRET}' } }\n";
+                auth = { token = { header = 'X', value = '${SECRET}' } }\n\
+                [backends.k]\nengine = 'kannel'\nsendsms_url = 'http://h/?password=${SECRET}'\n\
+                sendsms_params = { user = '${SECRET}' }\n\
+                [backends.v]\nengine = 'vumi'\nsendsms_url = 'http://h/?key=${SECRET}'\n\
+                sendsms_user = 'u'\nsendsms_pass = '${SECRET}'\nsendsms_params = { key = '${SECRET}' }\n\
+                [backends.t]\nengine = 'twilio'\naccount_sid = 'AC1'\nauth_token = '${SECRET}'\nfrom = '1'\n";
     let shown = format!("{:?}", parse(text).unwrap());
     assert!(!shown.contains("s3cret-value"), "{shown}");
     let wrong = text.replace("'https://h", "'htps://h{x}").replace("Bearer", "{").replace("amqp:", "ampq:");

@@ -1,7 +1,7 @@
 //! Reads the provider's answer: taken, with which id, or which kind of no. Pure.
 
 use regex::Regex;
-use shared::config::backends::{Http, IdRule, Success};
+use shared::config::backends::http::{Http, IdRule, Success};
 
 use super::super::{SendError, SendReceipt, client::Answer};
 
@@ -34,7 +34,7 @@ impl Reader {
             let reason = format!("status {}, but the body does not match success.body", answer.status);
             return Err(SendError::Rejected { reason, answer: answer.excerpt() });
         }
-        Ok(SendReceipt { external_id: self.message_id.as_ref().and_then(|rule| find_id(rule, &body)) })
+        Ok(SendReceipt::all(self.message_id.as_ref().and_then(|rule| find_id(rule, &body))))
     }
 }
 
@@ -93,8 +93,9 @@ mod tests {
 
     #[test]
     fn the_providers_id_is_found_by_pointer_or_pattern() {
-        let id =
-            |rule: IdRule, body: &str| read(&reader(&[], None, Some(rule)), 200, body).unwrap().external_id;
+        let id = |rule: IdRule, body: &str| {
+            read(&reader(&[], None, Some(rule)), 200, body).unwrap().external_ids.pop()
+        };
         let pointer = || IdRule::Json("/messages/0/id".to_owned());
         assert_eq!(id(pointer(), r#"{"messages":[{"id":"SM1"}]}"#).as_deref(), Some("SM1"));
         assert_eq!(id(pointer(), r#"{"messages":[{"id":42}]}"#).as_deref(), Some("42"));

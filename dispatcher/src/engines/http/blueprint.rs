@@ -2,24 +2,23 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use reqwest::{
-    Body, Method, Request,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
+    Method, Request,
+    header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use shared::{
-    config::backends::{self, Basic, Content, Http, JsonTemplate},
+    config::backends::http::{self, Content, Http, JsonTemplate},
     message::BackendName,
     template::Template,
 };
 use url::{Url, form_urlencoded};
 
-use super::super::{Part, SendError};
-
-/// What is encoded in a value within the URL: all but the unreserved characters.
-const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use super::super::{
+    Part, SendError,
+    request::{FORM, IN_URL, JSON, authorization, set_body},
+};
 
 /// The header that tells a repeat from a new message, for providers that know it.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -37,9 +36,9 @@ pub(super) struct Blueprint {
 impl Blueprint {
     pub(super) fn new(name: &BackendName, http: &Http) -> Self {
         let method = match http.method {
-            backends::Method::Get => Method::GET,
-            backends::Method::Post => Method::POST,
-            backends::Method::Put => Method::PUT,
+            http::Method::Get => Method::GET,
+            http::Method::Post => Method::POST,
+            http::Method::Put => Method::PUT,
         };
         Self {
             backend: name.to_string(),
@@ -52,12 +51,12 @@ impl Blueprint {
     }
 
     /// The request for `part`.
-    pub(super) fn request(&self, part: &Part) -> Result<Request, SendError> {
-        let id = part.id.to_string();
-        let identity = part.identities.first().map_or("", |identity| identity.as_str());
+    pub(super) fn request(&self, part: &Part<'_>) -> Result<Request, SendError> {
+        let id = part.id().to_string();
+        let identity = part.identities().next().map_or("", |identity| identity.as_str());
         let value = |name: &str| match name {
             "identity" => Some(Cow::Borrowed(identity)),
-            "text" => Some(Cow::Borrowed(part.text.as_str())),
+            "text" => Some(Cow::Borrowed(part.text.as_ref())),
             "id" => Some(Cow::Borrowed(id.as_str())),
             "backend" => Some(Cow::Borrowed(self.backend.as_str())),
             _ => None,
@@ -83,14 +82,13 @@ impl Blueprint {
                 for (name, template) in parameters {
                     form.append_pair(name, &template.render(value));
                 }
-                Some(("application/x-www-form-urlencoded", form.finish()))
+                Some((FORM, form.finish()))
             }
-            Content::Json(template) => Some(("application/json", render_json(template, &value).to_string())),
+            Content::Json(template) => Some((JSON, render_json(template, &value).to_string())),
         };
         let mut request = Request::new(self.method.clone(), url);
         if let Some((content_type, body)) = body {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            *request.body_mut() = Some(Body::from(body));
+            set_body(&mut request, content_type, body);
         }
         if let Some(basic) = &self.basic {
             request.headers_mut().insert(AUTHORIZATION, basic.clone());
@@ -117,14 +115,6 @@ fn has_dot_segment(url: &str) -> bool {
 fn unusable(what: &str) -> SendError {
     let reason = format!("{what} cannot be made with this message's values");
     SendError::Rejected { reason, answer: String::new() }
-}
-
-fn authorization(basic: &Basic) -> Option<HeaderValue> {
-    let credentials = format!("{}:{}", basic.user, basic.password.expose_secret());
-    let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, credentials);
-    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 fn render_json<'v>(template: &JsonTemplate, value: &impl Fn(&str) -> Option<Cow<'v, str>>) -> Value {

@@ -8,13 +8,10 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    config::{Config, Engine as Settings},
-    message::MessageId,
-};
+use shared::config::{Config, Engine as Settings};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::*;
+use super::{super::part::tests::message, *};
 
 /// How a call to `address` ends.
 async fn class(address: SocketAddr, keys: &str) -> &'static str {
@@ -25,9 +22,8 @@ async fn class(address: SocketAddr, keys: &str) -> &'static str {
     let (name, backend) = config.backends.iter().next().unwrap();
     let Settings::Http(http) = &backend.engine else { panic!() };
     let engine = HttpEngine::new(name, http, backend).unwrap();
-    let id = MessageId(uuid::Uuid::from_u128(1));
-    let part = Part { id, message_id: id, identities: vec!["1".into()], number: 1, text: "x".to_owned() };
-    engine.send(&part).await.map_or_else(|error| error.class(), |_| "sent")
+    let message = message(&["1"], "x");
+    engine.send(&Part::for_each_identity(&message)[0]).await.map_or_else(|error| error.class(), |_| "sent")
 }
 
 #[tokio::test]

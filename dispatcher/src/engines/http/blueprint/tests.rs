@@ -1,42 +1,28 @@
 //! Golden requests, and what no value may do to them.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
-use shared::{
-    config::{Config, Engine},
-    message::MessageId,
+use reqwest::Body;
+use shared::config::Engine;
+
+use super::{
+    super::super::{part::tests::message, request::tests::backend},
+    *,
 };
 
-use super::*;
-
 fn blueprint(keys: &str) -> Blueprint {
-    let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'http'\n{keys}");
-    let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
-    let name: BackendName = "b".parse().unwrap();
-    let Engine::Http(http) = &config.backends[&name].engine else { panic!() };
-    Blueprint::new(&name, http)
+    let Engine::Http(http) = backend(&format!("engine = 'http'\n{keys}")).engine else { panic!() };
+    Blueprint::new(&"b".parse().unwrap(), &http)
 }
 
-fn part(identity: &str, text: &str) -> Part {
-    let id = MessageId(uuid::Uuid::from_u128(1));
-    Part { id, message_id: id, identities: vec![identity.into()], number: 1, text: text.to_owned() }
+fn request(blueprint: &Blueprint, identity: &str, text: &str) -> Result<Request, SendError> {
+    blueprint.request(&Part::for_each_identity(&message(&[identity], text))[0])
 }
 
-/// The request as it goes over the wire, without what the client adds.
 fn wire(keys: &str, identity: &str, text: &str) -> String {
-    let request = blueprint(keys).request(&part(identity, text)).unwrap();
-    let mut headers: Vec<String> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
-        .collect();
-    headers.sort();
-    let body = request.body().and_then(Body::as_bytes).map(String::from_utf8_lossy).unwrap_or_default();
-    format!("{} {}\n{}\n\n{body}", request.method(), request.url(), headers.join("\n"))
+    super::super::super::request::tests::wire(&request(&blueprint(keys), identity, text).unwrap())
 }
 
-const KEY: &str = "idempotency-key: 00000000-0000-0000-0000-000000000001";
+const KEY: &str = "idempotency-key: db6bf123-49ca-53a3-9c8e-62d61642f311";
 
 #[test]
 fn a_query_is_appended_to_the_url() {
@@ -53,7 +39,7 @@ fn a_form_is_the_body_in_the_order_it_was_written() {
                 headers = { Authorization = 'Bearer t', X-Id = '{id}' }\n";
     let expected = format!(
         "POST http://h/send\nauthorization: Bearer t\ncontent-type: application/x-www-form-urlencoded\n{KEY}\n\
-         x-id: 00000000-0000-0000-0000-000000000001\n\nto=%2B1&msg=a%3Db+%28b%29&a=x"
+         x-id: db6bf123-49ca-53a3-9c8e-62d61642f311\n\nto=%2B1&msg=a%3Db+%28b%29&a=x"
     );
     assert_eq!(wire(keys, "+1", "a=b"), expected);
 }
@@ -79,16 +65,16 @@ fn values_in_the_url_stay_in_their_place() {
 #[test]
 fn a_configured_idempotency_key_is_left_alone_and_bad_header_values_are_refused() {
     let keys = "url = 'http://h/'\nheaders = { Idempotency-Key = 'mine-{id}' }\n";
-    assert!(wire(keys, "1", "x").contains("idempotency-key: mine-0000"));
+    assert!(wire(keys, "1", "x").contains("idempotency-key: mine-db6b"));
     let keys = "url = 'http://h/'\nheaders = { X-Text = '{text}' }\n";
-    let error = blueprint(keys).request(&part("1", "a\r\nX-Evil: 1")).unwrap_err();
+    let error = request(&blueprint(keys), "1", "a\r\nX-Evil: 1").unwrap_err();
     assert_eq!(error.to_string(), "rejected: the header X-Text cannot be made with this message's values");
 }
 
 #[test]
 fn a_value_that_would_climb_in_the_path_is_refused() {
     for url in ["http://h/to/{identity}/send", "http://h/to/{identity}", "http://h/to/.{identity}?x={text}"] {
-        let error = blueprint(&format!("url = '{url}'\n")).request(&part(".", "..")).unwrap_err();
+        let error = request(&blueprint(&format!("url = '{url}'\n")), ".", "..").unwrap_err();
         let told = "rejected: the path of the URL cannot be made with this message's values";
         assert_eq!(error.to_string(), told, "{url}");
     }
@@ -101,7 +87,7 @@ proptest! {
     fn no_identity_changes_the_path(identity in r"(\.|/|\\|%2[eE]|[?#@:\t\n ]|\PC){0,4}", url in "http://h/a/[.+]?\\{identity\\}(/b)?(\\?c=\\{text\\})?") {
         let blueprint = blueprint(&format!("url = '{url}'\n"));
         let segments = |identity: &str| {
-            let request = blueprint.request(&part(identity, "x")).ok()?;
+            let request = request(&blueprint, identity, "x").ok()?;
             assert_eq!(request.url().host_str(), Some("h"));
             Some(request.url().path().split('/').map(str::is_empty).collect::<Vec<_>>())
         };
@@ -113,7 +99,7 @@ proptest! {
     fn any_value_arrives_as_it_was(identity in any::<String>(), text in any::<String>()) {
         let blueprint = blueprint("url = 'http://h/a/{identity}/b'\nform = { to = '{identity}', msg = '{text}' }\n");
         prop_assume!(!matches!(identity.as_str(), "." | ".."));
-        let request = blueprint.request(&part(&identity, &text)).unwrap();
+        let request = request(&blueprint, &identity, &text).unwrap();
         prop_assert_eq!(request.url().host_str(), Some("h"));
         let body = request.body().and_then(Body::as_bytes).unwrap();
         let pairs: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();

@@ -1,0 +1,70 @@
+//! What the requests of all engines are made of. Pure.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use reqwest::{
+    Body, Request,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use secrecy::ExposeSecret;
+use shared::config::backends::Basic;
+
+/// What is encoded in a value within the URL: all but the unreserved characters.
+pub(super) const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The content type of parameters in a body.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The content type of JSON.
+pub(super) const JSON: &str = "application/json";
+
+/// Gives the request a body.
+pub(super) fn set_body(request: &mut Request, content_type: &'static str, body: String) {
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *request.body_mut() = Some(Body::from(body));
+}
+
+/// The header of HTTP basic authentication.
+pub(super) fn authorization(basic: &Basic) -> Option<HeaderValue> {
+    let credentials = format!("{}:{}", basic.user, basic.password.expose_secret());
+    let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, credentials);
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{collections::BTreeMap, fs, path::Path};
+
+    use shared::config::{Backend, Config};
+
+    use super::*;
+
+    /// The settings of a backend with these `keys`.
+    pub(crate) fn backend(keys: &str) -> Backend {
+        let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\n{keys}\n");
+        let config = Config::parse("test", &text, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"));
+        config.backends["b"].clone()
+    }
+
+    /// The request as it goes over the wire, without what the client adds.
+    pub(crate) fn wire(request: &Request) -> String {
+        let shown = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let mut headers: Vec<String> =
+            request.headers().iter().map(|(name, value)| format!("{name}: {}\n", shown(value))).collect();
+        headers.sort();
+        let body = request.body().and_then(Body::as_bytes).map(String::from_utf8_lossy).unwrap_or_default();
+        format!("{} {}\n{}\n{body}", request.method(), request.url(), headers.concat())
+    }
+
+    /// Compares requests with the file that has them as they were once checked.
+    #[track_caller]
+    pub(crate) fn assert_golden(name: &str, requests: &[Request]) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+        let requests: Vec<String> =
+            requests.iter().map(|request| wire(request).trim_end().to_owned()).collect();
+        let actual = format!("{}\n", requests.join("\n\n"));
+        let expected = fs::read_to_string(&file).unwrap_or_default();
+        assert_eq!(actual, expected, "{}", file.display());
+    }
+}

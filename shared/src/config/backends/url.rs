@@ -1,0 +1,58 @@
+//! [`HttpUrl`]: where an engine with a fixed URL calls its provider.
+
+use std::fmt;
+
+use url::Url;
+
+use super::super::reader::{Entry, Read};
+
+/// An `http://` or `https://` URL. `Debug` hides it: a query may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUrl(Url);
+
+impl HttpUrl {
+    /// The URL.
+    #[must_use]
+    pub fn get(&self) -> &Url {
+        &self.0
+    }
+
+    /// The same with `path` after its own.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Self {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}/{path}", self.0.path().trim_end_matches('/')));
+        Self(url)
+    }
+
+    /// A URL of ours that stands for one that is not written.
+    pub(super) fn fallback(url: &str) -> Option<Self> {
+        Url::parse(url).ok().map(Self)
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HttpUrl(..)")
+    }
+}
+
+impl Read for HttpUrl {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let text = String::read(entry.clone())?;
+        let url =
+            Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let Some(url) = url else {
+            return entry.problem("an http:// or https:// URL is wanted");
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return entry
+                .problem("a user and a password in the URL would not be sent; write them in their own keys");
+        }
+        if url.fragment().is_some() {
+            return entry
+                .problem("what follows `#` in the URL would not be sent; write `%23` if it belongs to it");
+        }
+        Some(Self(url))
+    }
+}
