@@ -75,6 +75,7 @@ async fn accept<'e>(
         identity: reading.identity.into(),
         text: reading.text,
         fields: reading.fields,
+        no_reply: false,
     };
     publish(state, &message, request.header(queue_header::TRACEPARENT)).await?;
     endpoint.accepted.increment(1);
