@@ -1,4 +1,5 @@
-//! Who may post: `auth` of an endpoint, checked as soon as what it needs is there. Secrets are compared in constant time.
+//! Who may post: `auth` of an endpoint, checked as soon as what it needs is there. Secrets are compared in constant
+//! time.
 
 mod signature;
 

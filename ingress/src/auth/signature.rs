@@ -168,7 +168,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_panics_and_none_by_chance_is_right(header in "[ -~]{0,80}", timed in "t=[0-9]{0,22},v1=[0-9a-f]{0,66}") {
+        fn no_header_panics_and_none_by_chance_is_right(
+            header in "[ -~]{0,80}",
+            timed in "t=[0-9]{0,22},v1=[0-9a-f]{0,66}",
+        ) {
             for keys in ["", ", prefix = 'a'", ", tolerance = '5m'"] {
                 prop_assert!(refused(keys, &signed(&header)).is_some());
                 prop_assert!(refused(keys, &signed(&timed)).is_some());

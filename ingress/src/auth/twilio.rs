@@ -1,4 +1,4 @@
-//! Twilio's signature: over the URL as Twilio knows it, then each parameter of a form's body, in the order of the names.
+//! Twilio's signature: over the URL as Twilio knows it, then each parameter of a form's body, sorted by name.
 //!
 //! <https://www.twilio.com/docs/usage/security#validating-requests>. The URL is not what arrives here, behind a proxy
 //! that speaks TLS for us, so its beginning is configured.
@@ -134,7 +134,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_request_panics_and_none_by_chance_is_right(body in any::<Vec<u8>>(), query in "[a-z0-9%&=/?:]{0,30}", signature in "[ -~]{0,60}") {
+        fn no_request_panics_and_none_by_chance_is_right(
+            body in any::<Vec<u8>>(),
+            query in "[a-z0-9%&=/?:]{0,30}",
+            signature in "[ -~]{0,60}",
+        ) {
             let (target, request) = (format!("/?{query}"), post(URLENCODED, &body));
             prop_assert!(!passes("https://h", &target, request, &signature));
         }

@@ -1,6 +1,6 @@
 //! The `http` form: parameters in the URL of a GET, or in the urlencoded or multipart body of a POST, or in its JSON.
 //!
-//! RapidSMS's `GenericHttpBackendView`, with its bugs fixed: charsets are decoded, never guessed, and a refusal says why.
+//! RapidSMS's `GenericHttpBackendView`, with its bugs fixed: charsets are decoded, never guessed; a refusal says why.
 
 use axum::http::Method;
 use shared::config::{
@@ -54,8 +54,9 @@ impl HttpForm {
 /// The pointer to the element that follows, where `pointer` goes through an array.
 fn next(pointer: &str) -> Option<String> {
     let mut tokens: Vec<String> = pointer.strip_prefix('/')?.split('/').map(str::to_owned).collect();
-    let place = tokens.iter_mut().rfind(|token| token.parse::<usize>().is_ok())?;
-    *place = (place.parse::<usize>().ok()? + 1).to_string();
+    let place = |(at, token): (usize, &String)| Some((at, token.parse::<u32>().ok()?));
+    let (at, place) = tokens.iter().enumerate().rev().find_map(place)?;
+    tokens[at] = (u64::from(place) + 1).to_string();
     Some(format!("/{}", tokens.join("/")))
 }
 

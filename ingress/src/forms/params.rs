@@ -44,7 +44,7 @@ impl Params {
         Ok(Self::Pairs(pairs))
     }
 
-    /// Parses a body by its `Content-Type`, whose charset goes before `charset`. `takes_json` says whether it may be JSON.
+    /// Parses a body by its `Content-Type`, whose charset goes before `charset`. It may be JSON where `takes_json`.
     pub fn body(request: &Request, charset: &'static Encoding, takes_json: bool) -> Result<Self, Problem> {
         let content_type = request.header("content-type").unwrap_or("");
         let charset = charset_of(content_type).unwrap_or(Ok(charset))?;

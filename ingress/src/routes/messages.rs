@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use shared::{
     clock,
-    message::{IncomingMessage, MessageId},
+    message::{EXTERNAL_ID, IncomingMessage, MessageId},
     queue::{Message, Route, header as queue_header},
     trace,
 };
@@ -78,7 +78,8 @@ async fn accept<'e>(
     endpoint.accepted.increment(1);
     let privacy = state.endpoints.privacy;
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
-    tracing::info!(message_id = %message.id, backend = %message.backend, %identity, %text, "accepted");
+    let external_id = message.fields.get(EXTERNAL_ID).map_or("", String::as_str);
+    tracing::info!(message_id = %message.id, backend = %message.backend, external_id, %identity, %text, "accepted");
     Ok((message.id, endpoint.form.answer()))
 }
 

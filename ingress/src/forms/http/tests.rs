@@ -169,7 +169,9 @@ proptest! {
     }
 
     #[test]
-    fn no_json_panics(body in "([\\[\\]{}:,]|\"(message|from|body|\\\\u[0-9a-f]{4})\"|-?[0-9e.]{1,4}|null|true| ){0,30}") {
+    fn no_json_panics(
+        body in "([\\[\\]{}:,]|\"(message|from|body|\\\\u[0-9a-f]{4})\"|-?[0-9e.]{1,4}|null|true| ){0,30}",
+    ) {
         drop(read(&*form(POINTERS), &post("application/json", &body)));
     }
 }

@@ -1,5 +1,7 @@
-//! The charset that a name of Kannel's stands for. Kannel has its names from libxml2 and iconv, which know more spellings
-//! than the web does, and put the high byte first where the web puts it last.
+//! The charset that a name of Kannel's stands for.
+//!
+//! Kannel has its names from libxml2 and iconv, which know more spellings than the web does, and put the high byte
+//! first where the web puts it last.
 
 use encoding_rs::{
     BIG5, EUC_KR, Encoding, GBK, ISO_8859_15, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252,

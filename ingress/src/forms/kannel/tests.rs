@@ -105,7 +105,9 @@ fn the_answer_is_empty_and_only_gets_are_taken() {
 
 proptest! {
     #[test]
-    fn any_text_survives_in_utf_16_and_in_utf_8(sent in "[^\u{0}\\s\u{1c}-\u{1f}][^\u{0}]{0,40}[^\u{0}\\s\u{1c}-\u{1f}]") {
+    fn any_text_survives_in_utf_16_and_in_utf_8(
+        sent in "[^\u{0}\\s\u{1c}-\u{1f}][^\u{0}]{0,40}[^\u{0}\\s\u{1c}-\u{1f}]",
+    ) {
         prop_assert_eq!(&text(&utf16(&sent), "coding=2"), &sent);
         prop_assert_eq!(text(sent.as_bytes(), "charset=UTF-8&coding=0"), sent);
     }

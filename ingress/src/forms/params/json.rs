@@ -3,9 +3,10 @@
 //! The document is kept as it was written, so that a number is the text that was sent: as a floating point number, two
 //! long ids could become one.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, fmt};
 
 use encoding_rs::Encoding;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decode;
@@ -49,17 +50,64 @@ impl Json {
         let mut found: &RawValue = &self.0;
         for token in pointer.strip_prefix('/')?.split('/') {
             let token = token.replace("~1", "/").replace("~0", "~");
-            found = match found.get().as_bytes().first()? {
-                b'{' => serde_json::from_str::<HashMap<Cow<'_, str>, &RawValue>>(found.get())
-                    .ok()?
-                    .remove(&*token)?,
-                b'[' => serde_json::from_str::<Vec<&RawValue>>(found.get())
-                    .ok()?
-                    .get(token.parse::<usize>().ok()?)?,
-                _ => return None,
-            };
+            let mut document = serde_json::Deserializer::from_str(found.get());
+            // What is neither an object nor an array is an error, and has nothing in it.
+            found = document.deserialize_any(Child(&token)).ok()??;
         }
         Some(found)
+    }
+}
+
+/// Looks for the member of an object, or the element of an array, of that name; of a repeated one the last counts.
+/// Nothing else is kept, so that a document of many members costs no more than its length.
+struct Child<'t>(&'t str);
+
+impl<'de> Visitor<'de> for Child<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_wanted) = members.next_key_seed(Is(self.0))? {
+            let value = members.next_value()?;
+            found = if is_wanted { Some(value) } else { found };
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let (wanted, mut found, mut place) = (self.0.parse::<usize>().ok(), None, 0);
+        while let Some(value) = elements.next_element()? {
+            found = if Some(place) == wanted { Some(value) } else { found };
+            place += 1;
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a name is this one.
+struct Is<'t>(&'t str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, name: D) -> Result<bool, D::Error> {
+        name.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
     }
 }
 

@@ -7,7 +7,7 @@ const TWILIO: &str = "form = 'twilio'\n";
 
 #[test]
 fn a_message_is_read_with_its_ids_and_its_media() {
-    let body = "ToCountry=US&SmsMessageSid=SM2&NumMedia=1&FromZip=&SmsSid=SM3&SmsStatus=received&Body=h%C3%A9llo+%F0%9F%98%80\
+    let body = "ToCountry=US&SmsMessageSid=SM2&NumMedia=1&FromZip=&SmsSid=SM3&Body=h%C3%A9llo+%F0%9F%98%80\
                 &To=%2B15005550006&MessageSid=SM1&AccountSid=AC1&From=%2B15005550001&ApiVersion=2010-04-01\
                 &MediaUrl0=https%3A%2F%2Fapi.twilio.com%2Fm%2F0&MediaContentType0=image%2Fjpeg";
     let reading = read(&*form(TWILIO), &post(URLENCODED, body)).unwrap();

@@ -96,9 +96,10 @@ fn a_field_is_looked_for_where_it_can_be() {
 
 #[test]
 fn a_signature_is_read_with_what_is_usual_where_nothing_is_written() {
-    let hmac = |keys: &str| match parsed(&format!("auth = {{ hmac = {{ {keys} }} }}")).auth.credentials {
-        Credentials::Hmac(hmac) => hmac,
-        other => panic!("{other:?}"),
+    let hmac = |keys: &str| {
+        let auth = parsed(&format!("auth = {{ hmac = {{ {keys} }} }}")).auth;
+        let Credentials::Hmac(hmac) = auth.credentials else { panic!("{keys}") };
+        hmac
     };
     let usual = hmac("header = 'X-Signature', secret = '${SECRET}'");
     assert_eq!(
