@@ -51,7 +51,7 @@ impl Inbound {
                 return Disposition::Retry { class: "app_failed", reason, headers };
             }
         };
-        let Routed { outcome, replies } = routed;
+        let Routed { outcome, replies, dropped } = routed;
         let count = replies.len();
         for reply in replies {
             if !self.publish(queued, &reply, hold).await {
@@ -64,7 +64,7 @@ impl Inbound {
             Outcome::Unclaimed => ("unclaimed", ""),
         };
         metrics::counter!("gateway_routed_total", "outcome" => what, "app" => app.to_owned()).increment(1);
-        tracing::info!(message_id = %id, outcome = what, app, replies = count, "routed");
+        tracing::info!(message_id = %id, outcome = what, app, replies = count, dropped, "routed");
         Disposition::Done
     }
 

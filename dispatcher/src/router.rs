@@ -58,6 +58,8 @@ pub struct Routed<'r> {
     pub outcome: Outcome<'r>,
     /// The replies, final.
     pub replies: Vec<OutgoingMessage>,
+    /// How many replies to the sender were dropped, because it cannot be answered any more.
+    pub dropped: usize,
 }
 
 /// An app failed: none of the replies is sent.
@@ -97,8 +99,9 @@ impl Router {
         let deadline = Instant::now() + self.app_timeout;
         let mut context = Context::new(message, &self.project_name);
         let outcome = self.run_phases(&mut context, deadline).await?;
+        let dropped = if context.message.no_reply { drop_replies(&mut context) } else { 0 };
         let replies = self.finish(context, deadline).await;
-        Ok(Routed { outcome, replies })
+        Ok(Routed { outcome, replies, dropped })
     }
 
     async fn run_phases(
@@ -190,6 +193,19 @@ impl Router {
         }
         Outgoing::Send
     }
+}
+
+/// Takes the sender out of all drafts, and tells out of how many. What an app sends to others is not concerned.
+fn drop_replies(context: &mut Context<'_>) -> usize {
+    let Context { message, drafts, .. } = context;
+    let mut dropped = 0;
+    for draft in drafts.iter_mut().filter(|draft| draft.backend == message.backend) {
+        let before = draft.identities.len();
+        draft.identities.retain(|identity| *identity != message.identity);
+        dropped += before - draft.identities.len();
+    }
+    drafts.retain(|draft| !draft.identities.is_empty());
+    dropped
 }
 
 fn failed(app: &dyn App, phase: Phase) -> impl FnOnce(StepError) -> RouteError {

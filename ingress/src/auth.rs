@@ -1,4 +1,9 @@
-//! Who may post: `auth` of an endpoint. Secrets are compared in constant time.
+//! Who may post: `auth` of an endpoint, checked as soon as what it needs is there. Secrets are compared in constant
+//! time.
+
+mod signature;
+
+mod twilio;
 
 use axum::http::HeaderValue;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -8,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{forms::params::Params, refusal::Refusal, request::Request};
 
-/// Checks what needs no parameters: the address, basic authentication, a token in a header. Runs before the body is read.
+/// Checks what the head tells: the address, basic authentication, a token in a header. Runs before the body is read.
 pub fn check_head(auth: &Auth, request: &Request) -> Result<(), Refusal> {
     // A socket that takes both families shows an IPv4 address as a mapped one.
     let peer = request.peer.to_canonical();
@@ -16,7 +21,9 @@ pub fn check_head(auth: &Auth, request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::Address);
     }
     match &auth.credentials {
-        Credentials::None | Credentials::Parameter { .. } => Ok(()),
+        Credentials::None | Credentials::Parameter { .. } | Credentials::Hmac(_) | Credentials::Twilio(_) => {
+            Ok(())
+        }
         Credentials::Basic(basic) => {
             let expected = format!("{}:{}", basic.user, basic.password.expose_secret());
             let given = request.header("authorization").and_then(basic_credentials);
@@ -30,11 +37,30 @@ pub fn check_head(auth: &Auth, request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// Checks a token in a parameter.
-pub fn check_parameters(auth: &Auth, params: &Params) -> Result<(), Refusal> {
+/// Checks what the body tells: a signature over it. Runs before anything is decoded.
+pub fn check_body(auth: &Auth, request: &Request) -> Result<(), Refusal> {
     match &auth.credentials {
-        Credentials::Parameter { name, value } => check_token(params.raw(name), value),
-        Credentials::None | Credentials::Basic(_) | Credentials::Header { .. } => Ok(()),
+        Credentials::Hmac(hmac) => signature::check(hmac, request),
+        Credentials::None
+        | Credentials::Basic(_)
+        | Credentials::Header { .. }
+        | Credentials::Parameter { .. }
+        | Credentials::Twilio(_) => Ok(()),
+    }
+}
+
+/// Checks what the parameters tell: a token among them or in the URL, a signature over them.
+pub fn check_params(auth: &Auth, request: &Request, params: &Params) -> Result<(), Refusal> {
+    match &auth.credentials {
+        Credentials::Parameter { name, value } => {
+            let query = Params::urlencoded(request.query().as_bytes(), encoding_rs::UTF_8).ok();
+            let given = params.raw(name).or_else(|| query.as_ref()?.raw(name));
+            check_token(given.as_deref(), value)
+        }
+        Credentials::Twilio(twilio) => twilio::check(twilio, request, params),
+        Credentials::None | Credentials::Basic(_) | Credentials::Header { .. } | Credentials::Hmac(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -56,79 +82,4 @@ fn same(given: &[u8], expected: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::{HeaderMap, HeaderName, Method};
-    use shared::config::backends::Basic;
-
-    use super::*;
-
-    fn request(headers: &[(&str, &str)]) -> Request {
-        let pairs = headers.iter().map(|(name, value)| {
-            (
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            )
-        });
-        Request {
-            method: Method::GET,
-            query: String::new(),
-            headers: pairs.collect::<HeaderMap>(),
-            body: bytes::Bytes::new(),
-            peer: [10, 1, 2, 3].into(),
-        }
-    }
-
-    fn auth(credentials: Credentials) -> Auth {
-        Auth { credentials, allow_ips: Vec::new() }
-    }
-
-    #[test]
-    fn basic_wants_the_exact_user_and_password() {
-        let basic = Basic { user: "kannel".to_owned(), password: "p:w".into() };
-        let auth = auth(Credentials::Basic(basic));
-        let with = |credentials: &str| {
-            check_head(
-                &auth,
-                &request(&[("authorization", &format!("bAsIc {}", BASE64_STANDARD.encode(credentials)))]),
-            )
-        };
-        assert!(with("kannel:p:w").is_ok());
-        for wrong in ["kannel:p", "Kannel:p:w", "kannel:p:w ", ":", ""] {
-            assert!(matches!(with(wrong), Err(Refusal::Credentials { basic: true })), "{wrong:?}");
-        }
-        for header in ["Basic ###", "Bearer a2FubmVsOnA6dw==", "Basic", ""] {
-            assert!(check_head(&auth, &request(&[("authorization", header)])).is_err(), "{header:?}");
-        }
-        assert!(check_head(&auth, &request(&[])).is_err());
-    }
-
-    #[test]
-    fn a_token_stands_in_its_header_or_its_parameter_only() {
-        let header = auth(Credentials::Header { name: "x-token".to_owned(), value: "t".into() });
-        assert!(check_head(&header, &request(&[("X-Token", "t")])).is_ok());
-        assert!(check_head(&header, &request(&[("X-Token", "T")])).is_err());
-        assert!(check_head(&header, &request(&[])).is_err());
-        let accented = auth(Credentials::Header { name: "x-token".to_owned(), value: "clé".into() });
-        assert!(check_head(&accented, &request(&[("X-Token", "clé")])).is_ok());
-        assert!(check_head(&accented, &request(&[("X-Token", "cle")])).is_err());
-
-        let parameter = auth(Credentials::Parameter { name: "key".to_owned(), value: "t".into() });
-        let params = |query: &str| Params::urlencoded(query.as_bytes(), encoding_rs::UTF_8).unwrap();
-        assert!(check_parameters(&parameter, &params("key=t")).is_ok());
-        assert!(check_parameters(&parameter, &params("key=t&key=x")).is_err());
-        assert!(check_parameters(&parameter, &params("kex=t")).is_err());
-    }
-
-    #[test]
-    fn an_address_must_be_in_a_network() {
-        let auth = |network: &str| Auth {
-            credentials: Credentials::None,
-            allow_ips: vec![network.parse().unwrap()],
-        };
-        assert!(check_head(&auth("10.0.0.0/8"), &request(&[])).is_ok());
-        assert!(matches!(check_head(&auth("192.168.0.0/16"), &request(&[])), Err(Refusal::Address)));
-        let mut mapped = request(&[]);
-        mapped.peer = "::ffff:10.1.2.3".parse().unwrap();
-        assert!(check_head(&auth("10.0.0.0/8"), &mapped).is_ok());
-    }
-}
+mod tests;

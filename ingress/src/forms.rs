@@ -1,8 +1,15 @@
 //! The forms: how the requests of each kind of endpoint are read. One file a form, one line in [`build`].
 //!
-//! A form is pure: it sees a whole request and gives a reading or a refusal. It does no I/O.
+//! A form is pure: it sees a whole request and gives a reading or a refusal. It does no I/O, and it knows nothing of
+//! authentication, which comes between its two steps.
 
 pub mod http;
+
+pub mod kannel;
+
+pub mod vumi;
+
+pub mod twilio;
 
 pub mod params;
 
@@ -11,19 +18,33 @@ pub mod fields;
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use shared::config::{Config, Endpoint, endpoints::Form as Settings};
+use shared::{
+    config::{Config, Endpoint, endpoints::Form as Settings},
+    message::EXTERNAL_ID,
+};
 
-use crate::{refusal::Refusal, request::Request};
+use self::params::Params;
+use crate::{refusal::Problem, request::Request};
 
 /// What a form reads from a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Who sent the message.
     pub identity: String,
     /// What it says.
     pub text: String,
-    /// The other fields that the endpoint declares.
+    /// The other fields that the form knows or the endpoint declares.
     pub fields: BTreeMap<String, String>,
+    /// Whether the sender cannot be answered any more.
+    pub no_reply: bool,
+}
+
+impl Reading {
+    /// The provider's own id of the message, the same when it repeats the request.
+    #[must_use]
+    pub fn external_id(&self) -> Option<&str> {
+        self.fields.get(EXTERNAL_ID).map(String::as_str)
+    }
 }
 
 /// What a form answers when the message is in the queue.
@@ -37,13 +58,23 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    /// 200 with this body.
+    fn ok(content_type: &str, body: &str) -> Self {
+        Self { status: 200, content_type: content_type.to_owned(), body: body.to_owned() }
+    }
+}
+
 /// Reads the requests of one endpoint.
 pub trait Form: Send + Sync {
     /// The methods it takes.
     fn methods(&self) -> &[Method];
 
-    /// Authenticates by parameters, decodes and validates.
-    fn read(&self, request: &Request) -> Result<Reading, Refusal>;
+    /// Takes a request apart.
+    fn params(&self, request: &Request) -> Result<Params, Problem>;
+
+    /// Decodes and validates, once it is known who has sent it.
+    fn read(&self, params: Params) -> Result<Reading, Vec<Problem>>;
 
     /// The answer to a message that is in the queue.
     fn answer(&self) -> &Answer;
@@ -56,5 +87,11 @@ pub fn build(endpoint: &Endpoint, config: &Config) -> Box<dyn Form> {
         Settings::Http { methods, answer } => {
             Box::new(http::HttpForm::new(endpoint, methods, answer, config))
         }
+        Settings::Kannel => Box::new(kannel::KannelForm::new(endpoint, config)),
+        Settings::Vumi => Box::new(vumi::VumiForm::new(endpoint, config)),
+        Settings::Twilio => Box::new(twilio::TwilioForm::new(endpoint, config)),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

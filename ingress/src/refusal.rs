@@ -30,6 +30,8 @@ pub enum Refusal {
         /// Whether to ask for user and password.
         basic: bool,
     },
+    /// 403: the signature is missing, wrong or too old, in these words.
+    Signature(&'static str),
     /// 413: the body is longer than this number of bytes.
     TooLarge(usize),
     /// 408: the body did not arrive within this time.
@@ -69,6 +71,7 @@ impl Refusal {
             Self::Method(_) => "method",
             Self::Address => "address",
             Self::Credentials { .. } => "credentials",
+            Self::Signature(_) => "signature",
             Self::TooLarge(_) => "too_large",
             Self::TooSlow(_) => "too_slow",
             Self::Unreadable => "unreadable",
@@ -89,7 +92,7 @@ impl Refusal {
         match self {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Address => StatusCode::FORBIDDEN,
+            Self::Address | Self::Signature(_) => StatusCode::FORBIDDEN,
             Self::Credentials { .. } => StatusCode::UNAUTHORIZED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -107,6 +110,7 @@ impl Refusal {
                 broken.collect::<Vec<_>>().join("; ")
             }
             Self::Unavailable(error) => error.to_string(),
+            Self::Signature(why) => (*why).to_owned(),
             Self::UnknownPath
             | Self::Method(_)
             | Self::Address
@@ -125,6 +129,7 @@ impl Refusal {
             Self::Method(methods) => format!("this endpoint takes {} only\n", list(methods)),
             Self::Address => "this address may not post here\n".to_owned(),
             Self::Credentials { .. } => "the credentials are missing or wrong\n".to_owned(),
+            Self::Signature(why) => format!("{why}\n"),
             Self::TooLarge(limit) => format!("the body is longer than {limit} bytes\n"),
             Self::TooSlow(limit) => {
                 format!("the body did not arrive within {} seconds\n", limit.as_secs_f32())
@@ -167,6 +172,7 @@ impl IntoResponse for Refusal {
             Self::UnknownPath
             | Self::Address
             | Self::Credentials { basic: false }
+            | Self::Signature(_)
             | Self::TooLarge(_)
             | Self::TooSlow(_)
             | Self::Unreadable

@@ -115,6 +115,7 @@ mod tests {
     use super::*;
 
     const INCOMING_V1: &str = include_str!("../fixtures/incoming.v1.json");
+    const NO_REPLY: &str = include_str!("../fixtures/incoming.v1.no_reply.json");
     const OUTGOING_V1: &str = include_str!("../fixtures/outgoing.v1.json");
 
     #[test]
@@ -122,7 +123,15 @@ mod tests {
         let message: IncomingMessage = decode(INCOMING_V1.trim().as_bytes()).unwrap();
         assert_eq!(message.text, "écho ☺");
         assert_eq!(message.fields["extra"], "x");
+        assert!(!message.no_reply);
         assert_eq!(encode(&message), INCOMING_V1.trim().as_bytes());
+    }
+
+    #[test]
+    fn golden_incoming_v1_without_reply_is_read_and_written_to_the_byte() {
+        let message: IncomingMessage = decode(NO_REPLY.trim().as_bytes()).unwrap();
+        assert!(message.no_reply);
+        assert_eq!(encode(&message), NO_REPLY.trim().as_bytes());
     }
 
     #[test]
@@ -151,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_survives(text in ".*", identity in ".*", value in ".*") {
+        fn any_text_survives(text in ".*", identity in ".*", value in ".*", no_reply: bool) {
             let message = IncomingMessage {
                 id: MessageId::new(),
                 accepted_at: UnixMillis(1),
@@ -159,6 +168,7 @@ mod tests {
                 identity: identity.into(),
                 text,
                 fields: BTreeMap::from([("key".to_owned(), value)]),
+                no_reply,
             };
             prop_assert!(decode::<IncomingMessage>(&encode(&message)).unwrap() == message);
         }

@@ -10,6 +10,12 @@ use crate::clock::UnixMillis;
 /// The most identities that one queued [`OutgoingMessage`] carries.
 pub const MAX_IDENTITIES: usize = 200;
 
+/// The field of a message that has the provider's own id of it.
+pub const EXTERNAL_ID: &str = "external_id";
+
+/// The namespace of the ids that are made from a provider's own.
+const PROVIDERS: Uuid = Uuid::from_u128(0x6f1d_1f0e_52c5_4d4b_9b0e_8a4c_7d2e_93a6);
+
 /// The name of a backend: a configured way in and out to one provider account. Matches `[A-Za-z0-9_-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -113,6 +119,15 @@ impl MessageId {
         Self(Uuid::now_v7())
     }
 
+    /// The id of the message that the provider behind `backend` calls `external_id`.
+    ///
+    /// UUID version 5: a provider that repeats a request repeats the same message, and so do its replies.
+    #[must_use]
+    pub fn external(backend: &BackendName, external_id: &str) -> Self {
+        // `/` stands in no backend's name, so no two pairs are written alike.
+        Self(Uuid::new_v5(&PROVIDERS, format!("{backend}/{external_id}").as_bytes()))
+    }
+
     /// The id of the `position`th message made in response to this one.
     ///
     /// UUID version 5: a redelivered message makes the same replies, so a copy of a reply can be recognised.
@@ -156,6 +171,9 @@ pub struct IncomingMessage {
     /// What else the provider sent and the endpoint declares, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// Whether its sender cannot be answered any more, as after the end of a session: replies to it are dropped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_reply: bool,
 }
 
 /// A message to send: one text for one backend and 1 to [`MAX_IDENTITIES`] identities, final.
@@ -219,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn a_providers_id_makes_the_same_id_on_its_backend_only() {
+        let id = |backend: &str, external_id| MessageId::external(&backend.parse().unwrap(), external_id);
+        assert_eq!(id("b", "SM1"), id("b", "SM1"));
+        assert_eq!(id("b", "SM1").to_string(), "62a39b24-fcf0-5603-8ac6-36862d0064de");
+        for (backend, external_id) in [("b", "SM2"), ("b", "sm1"), ("B", "SM1"), ("bS", "M1"), ("b", "/SM1")]
+        {
+            assert_ne!(id(backend, external_id), id("b", "SM1"), "{backend} {external_id}");
+        }
+    }
+
+    #[test]
     fn debug_shows_neither_numbers_nor_texts() {
         let message = IncomingMessage {
             id: MessageId::new(),
@@ -227,6 +256,7 @@ mod tests {
             identity: "1112223333".into(),
             text: "secret".to_owned(),
             fields: BTreeMap::new(),
+            no_reply: false,
         };
         let shown = format!("{message:?} {:?}", message.identity);
         assert!(!shown.contains("1112223333") && !shown.contains("secret"), "{shown}");

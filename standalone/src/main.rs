@@ -9,7 +9,7 @@ use shared::{
     config::{
         Config,
         auth::{Auth, Credentials},
-        endpoints::HttpMethod,
+        endpoints::{Field, Form, HttpMethod},
     },
     lifecycle::{Failure, Lifecycle},
     queue,
@@ -40,9 +40,11 @@ async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
 fn line_to_try(config: &Config, ingress: &Ingress) -> Option<String> {
     let open = |auth: &Auth| matches!(auth.credentials, Credentials::None) && auth.allow_ips.is_empty();
     let endpoint = config.endpoints.iter().find(|endpoint| {
-        let shared::config::endpoints::Form::Http { methods, .. } = &endpoint.form;
+        let posts =
+            matches!(&endpoint.form, Form::Http { methods, .. } if methods.contains(&HttpMethod::Post));
         open(&endpoint.auth)
-            && methods.contains(&HttpMethod::Post)
+            && posts
+            && !endpoint.fields.iter().any(Field::is_in_json)
             && endpoint.fields.iter().skip(2).all(|f| !f.required)
     })?;
     let [identity, text, ..] = &endpoint.fields[..] else {

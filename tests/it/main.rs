@@ -15,6 +15,8 @@ mod refusals;
 
 mod odd_requests;
 
+mod forms;
+
 mod sending;
 
 mod providers;

@@ -87,6 +87,7 @@ fn incoming() -> (Message, IncomingMessage) {
         identity: "1".into(),
         text: "echo hello".to_owned(),
         fields: BTreeMap::new(),
+        no_reply: false,
     };
     (Message::new(&Route::Incoming(payload.backend.clone()), &payload, Headers::new()), payload)
 }

@@ -17,6 +17,7 @@ fn incoming(text: &str) -> IncomingMessage {
         identity: "1112223333".into(),
         text: text.to_owned(),
         fields: BTreeMap::from([("external_id".to_owned(), "9".to_owned())]),
+        no_reply: false,
     }
 }
 
@@ -181,6 +182,36 @@ async fn many_recipients_are_cut_into_batches_each_once() {
     assert!(
         replies.iter().all(|reply| reply.backend.as_str() == "other" && reply.fields["external_id"] == "9")
     );
+}
+
+/// Answers the sender, and tells the same to others: one who has the same number on another backend, and a third.
+struct Tells;
+
+impl App for Tells {
+    fn name(&self) -> &'static str {
+        "tells"
+    }
+
+    fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {
+        context.respond("goodbye");
+        let sender = context.message.identity.clone();
+        context.send("other".parse().unwrap(), vec![sender.clone()], "it is over");
+        context.send("b".parse().unwrap(), vec![sender, "3".into()], "it is over");
+        Step::ready(Claim::Handled)
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_be_answered_is_not_and_others_are_told_all_the_same() {
+    let apps = Router::new(vec![Box::new(Tells)], &config(""));
+    let closed = IncomingMessage { no_reply: true, ..incoming("x") };
+    let Routed { outcome, replies, dropped } = apps.route(closed).await.unwrap();
+    assert_eq!((outcome, dropped), (Outcome::Handled("tells"), 2));
+    let told: Vec<_> = replies.iter().map(|reply| (reply.backend.as_str(), &reply.identities[..])).collect();
+    assert_eq!(told, [("other", &["1112223333".into()][..]), ("b", &["3".into()])]);
+
+    let open = apps.route(incoming("x")).await.unwrap();
+    assert_eq!((open.dropped, open.replies.len()), (0, 3));
 }
 
 /// The project `P` with these `apps`.

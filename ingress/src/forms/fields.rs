@@ -7,42 +7,49 @@ use shared::config::{Config, Endpoint, endpoints::Field};
 use super::{Reading, params::Params};
 use crate::refusal::Problem;
 
-/// The longest identity and text, in characters.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Of the identity.
-    pub identity: usize,
-    /// Of every other field.
-    pub text: usize,
-}
-
-impl Limits {
-    /// The limits of `config`.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        Self { identity: config.ingress.max_identity_length, text: config.ingress.max_text_length }
-    }
-}
-
 /// The fields of one endpoint.
+#[derive(Clone)]
 pub struct Fields {
-    fields: Vec<Field>,
-    limits: Limits,
+    all: Vec<Field>,
+    /// The longest identity, in characters.
+    max_identity: usize,
+    /// The longest other field, in characters.
+    max_text: usize,
 }
 
 impl Fields {
-    /// The fields that `endpoint` declares, `identity` and `text` first.
+    /// The fields that `endpoint` has, `identity` and `text` first, with the limits of `config`.
     #[must_use]
-    pub fn new(endpoint: &Endpoint, limits: Limits) -> Self {
-        Self { fields: endpoint.fields.clone(), limits }
+    pub fn new(endpoint: &Endpoint, config: &Config) -> Self {
+        let (max_identity, max_text) = (config.ingress.max_identity_length, config.ingress.max_text_length);
+        Self { all: endpoint.fields.clone(), max_identity, max_text }
+    }
+
+    /// The same, but that a blank text is a message.
+    #[must_use]
+    pub fn with_blank_text(mut self) -> Self {
+        self.all.iter_mut().filter(|field| field.name == "text").for_each(|field| field.required = false);
+        self
+    }
+
+    /// What the provider calls the field `name`, which the form has.
+    #[must_use]
+    pub fn parameter<'f>(&'f self, name: &'f str) -> &'f str {
+        self.all.iter().find(|field| field.name == name).map_or(name, |field| &field.parameter)
+    }
+
+    /// Whether some of them are looked for in a JSON document.
+    #[must_use]
+    pub fn are_in_json(&self) -> bool {
+        self.all.iter().any(Field::is_in_json)
     }
 
     /// Reads all fields, or tells what is wrong with each.
     pub fn read(&self, params: &Params) -> Result<Reading, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
-        for field in &self.fields {
-            let limit = if field.name == "identity" { self.limits.identity } else { self.limits.text };
+        for field in &self.all {
+            let limit = if field.name == "identity" { self.max_identity } else { self.max_text };
             let value = params.text(&field.parameter).map_err(|rule| Problem::new(&field.parameter, rule));
             match value.and_then(|value| check(field, value.as_deref().map(strip), limit)) {
                 Ok(Some(value)) => drop(values.insert(field.name.clone(), value)),
@@ -55,7 +62,7 @@ impl Fields {
         }
         let identity = values.remove("identity").unwrap_or_default();
         let text = values.remove("text").unwrap_or_default();
-        Ok(Reading { identity, text, fields: values })
+        Ok(Reading { identity, text, fields: values, no_reply: false })
     }
 }
 

@@ -1,27 +1,24 @@
-//! The `http` form: parameters in the URL of a GET, or in the urlencoded or multipart body of a POST.
+//! The `http` form: parameters in the URL of a GET, or in the urlencoded or multipart body of a POST, or in its JSON.
 //!
-//! RapidSMS's `GenericHttpBackendView`, with its bugs fixed: charsets are decoded, never guessed, and a refusal says why.
+//! RapidSMS's `GenericHttpBackendView`, with its bugs fixed: charsets are decoded, never guessed; a refusal says why.
 
 use axum::http::Method;
 use shared::config::{
     Config, Endpoint,
-    auth::Auth,
     endpoints::{self, HttpMethod},
 };
 
-use super::{
-    Answer, Form, Reading,
-    fields::{Fields, Limits},
-    params::Params,
-};
-use crate::{auth, refusal::Refusal, request::Request};
+use super::{Answer, Form, Reading, fields::Fields, params::Params};
+use crate::{refusal::Problem, request::Request};
 
 /// The form of one endpoint.
 pub struct HttpForm {
     methods: Vec<Method>,
-    auth: Auth,
     charset: &'static encoding_rs::Encoding,
     fields: Fields,
+    takes_json: bool,
+    /// Where the identity of a second message would be.
+    next_identity: Option<String>,
     answer: Answer,
 }
 
@@ -38,11 +35,13 @@ impl HttpForm {
             HttpMethod::Get => Method::GET,
             HttpMethod::Post => Method::POST,
         };
+        let fields = Fields::new(endpoint, config);
         Self {
             methods: methods.iter().map(method).collect(),
-            auth: endpoint.auth.clone(),
             charset: endpoint.charset,
-            fields: Fields::new(endpoint, Limits::of(config)),
+            takes_json: fields.are_in_json(),
+            next_identity: next(fields.parameter("identity")),
+            fields,
             answer: Answer {
                 status: answer.status,
                 content_type: answer.content_type.clone(),
@@ -52,20 +51,36 @@ impl HttpForm {
     }
 }
 
+/// The pointer to the element that follows, where `pointer` goes through an array.
+fn next(pointer: &str) -> Option<String> {
+    let mut tokens: Vec<String> = pointer.strip_prefix('/')?.split('/').map(str::to_owned).collect();
+    let place = |(at, token): (usize, &String)| Some((at, token.parse::<u32>().ok()?));
+    let (at, place) = tokens.iter().enumerate().rev().find_map(place)?;
+    tokens[at] = (u64::from(place) + 1).to_string();
+    Some(format!("/{}", tokens.join("/")))
+}
+
 impl Form for HttpForm {
     fn methods(&self) -> &[Method] {
         &self.methods
     }
 
-    fn read(&self, request: &Request) -> Result<Reading, Refusal> {
-        let params = if request.method == Method::GET {
-            Params::urlencoded(request.query.as_bytes(), self.charset)
+    fn params(&self, request: &Request) -> Result<Params, Problem> {
+        if request.method == Method::GET {
+            Params::urlencoded(request.query().as_bytes(), self.charset)
         } else {
-            Params::body(request.header("content-type"), &request.body, self.charset)
-        };
-        let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
-        auth::check_parameters(&self.auth, &params)?;
-        self.fields.read(&params).map_err(Refusal::Invalid)
+            Params::body(request, self.charset, self.takes_json)
+        }
+    }
+
+    fn read(&self, params: Params) -> Result<Reading, Vec<Problem>> {
+        if let Some(next) = &self.next_identity
+            && params.raw(next).is_some()
+        {
+            // Taking the first one only would lose the others.
+            return Err(vec![Problem::new(next, "a second message: one request is wanted for each")]);
+        }
+        self.fields.read(&params)
     }
 
     fn answer(&self) -> &Answer {

@@ -1,23 +1,30 @@
 //! The parameters of a request: names and bytes, decoded to text only when a field is read.
 
+mod json;
+
+mod multipart;
+
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use encoding_rs::Encoding;
-use futures_util::{FutureExt, stream};
 use percent_encoding::percent_decode;
 
-use crate::refusal::Problem;
+pub use self::json::Json;
+use crate::{refusal::Problem, request::Request};
 
 /// The most parameters in one request, as many as Django takes.
 const MAX_PARAMETERS: usize = 1000;
 
-/// The parameters, in the order in which they came.
-pub struct Params {
-    pairs: Vec<(Vec<u8>, Value)>,
+/// The parameters of one request.
+pub enum Params {
+    /// Names and values, in the order in which they came.
+    Pairs(Vec<(Vec<u8>, Value)>),
+    /// A JSON document, in which the names are pointers.
+    Json(Json),
 }
 
-struct Value {
+/// The value of a parameter, and the charset that it is in.
+pub struct Value {
     bytes: Vec<u8>,
     charset: &'static Encoding,
 }
@@ -34,88 +41,75 @@ impl Params {
             let (name, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
             pairs.push((unescape(name), Value { bytes: unescape(value), charset }));
         }
-        Ok(Self { pairs })
+        Ok(Self::Pairs(pairs))
     }
 
-    /// Parses a body by its `Content-Type`, whose charset goes before `charset`.
-    pub fn body(
-        content_type: Option<&str>,
-        body: &Bytes,
-        charset: &'static Encoding,
-    ) -> Result<Self, Problem> {
-        let content_type = content_type.unwrap_or("");
+    /// Parses a body by its `Content-Type`, whose charset goes before `charset`. It may be JSON where `takes_json`.
+    pub fn body(request: &Request, charset: &'static Encoding, takes_json: bool) -> Result<Self, Problem> {
+        let content_type = request.header("content-type").unwrap_or("");
         let charset = charset_of(content_type).unwrap_or(Ok(charset))?;
-        let essence = content_type.split(';').next().unwrap_or("").trim();
-        if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            Self::urlencoded(body, charset)
-        } else if essence.eq_ignore_ascii_case("multipart/form-data") {
-            Self::multipart(content_type, body, charset)
-        } else {
-            let wanted = "application/x-www-form-urlencoded or multipart/form-data is wanted";
-            Err(Problem::new("Content-Type", wanted))
+        let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        match essence.as_str() {
+            "application/x-www-form-urlencoded" => Self::urlencoded(&request.body, charset),
+            "multipart/form-data" => multipart::parse(content_type, &request.body, charset).map(Self::Pairs),
+            "application/json" if takes_json => Json::parse(&request.body, charset).map(Self::Json),
+            other if takes_json && other.ends_with("+json") => {
+                Json::parse(&request.body, charset).map(Self::Json)
+            }
+            _ => {
+                let json = if takes_json { "application/json, " } else { "" };
+                let wanted =
+                    format!("{json}application/x-www-form-urlencoded or multipart/form-data is wanted");
+                Err(Problem::new("Content-Type", wanted))
+            }
         }
-    }
-
-    fn multipart(content_type: &str, body: &Bytes, charset: &'static Encoding) -> Result<Self, Problem> {
-        let malformed = || Problem::new("body", "not valid multipart/form-data");
-        let boundary = multer::parse_boundary(content_type).map_err(|_| malformed())?;
-        let whole = stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body.clone())));
-        let parts = read_parts(multer::Multipart::new(whole, boundary), charset);
-        // The body is in memory, so nothing is ever waited for.
-        parts.now_or_never().unwrap_or_else(|| Err(malformed()))
     }
 
     /// The bytes of the last parameter of that name.
     #[must_use]
-    pub fn raw(&self, name: &str) -> Option<&[u8]> {
-        self.last(name).map(|value| value.bytes.as_slice())
+    pub fn raw(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Self::Pairs(pairs) => last(pairs, name).map(|value| value.bytes.as_slice().into()),
+            Self::Json(json) => json.text(name).ok()?.map(|text| text.into_owned().into_bytes().into()),
+        }
     }
 
     /// The text of the last parameter of that name. Never contains a replacement character that was not sent.
     pub fn text(&self, name: &str) -> Result<Option<Cow<'_, str>>, String> {
-        let Some(value) = self.last(name) else {
-            return Ok(None);
-        };
-        let decoded = value.charset.decode_without_bom_handling_and_without_replacement(&value.bytes);
-        decoded.map(Some).ok_or_else(|| format!("not valid {}", value.charset.name().to_lowercase()))
+        match self {
+            Self::Pairs(pairs) => {
+                last(pairs, name).map(|value| decode(&value.bytes, value.charset)).transpose()
+            }
+            Self::Json(json) => json.text(name),
+        }
     }
 
-    fn last(&self, name: &str) -> Option<&Value> {
-        self.pairs.iter().rev().find(|(known, _)| known == name.as_bytes()).map(|(_, value)| value)
+    /// Says that the values of that name are in `charset`.
+    pub fn set_charset(&mut self, name: &str, charset: &'static Encoding) {
+        if let Self::Pairs(pairs) = self {
+            let named = pairs.iter_mut().filter(|(known, _)| known == name.as_bytes());
+            named.for_each(|(_, value)| value.charset = charset);
+        }
+    }
+
+    /// All names and values, as bytes; a JSON document has none.
+    pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let pairs = match self {
+            Self::Pairs(pairs) => pairs.as_slice(),
+            Self::Json(_) => &[],
+        };
+        pairs.iter().map(|(name, value)| (name.as_slice(), value.bytes.as_slice()))
     }
 }
 
-async fn read_parts(
-    mut multipart: multer::Multipart<'_>,
-    charset: &'static Encoding,
-) -> Result<Params, Problem> {
-    let malformed = |error| {
-        let ends_early = matches!(
-            error,
-            multer::Error::IncompleteFieldData { .. }
-                | multer::Error::IncompleteHeaders
-                | multer::Error::IncompleteStream
-        );
-        let rule = if ends_early { "the body ends too early" } else { "not valid multipart/form-data" };
-        Problem::new("body", rule)
-    };
-    let mut pairs = Vec::new();
-    while let Some(part) = multipart.next_field().await.map_err(malformed)? {
-        if pairs.len() == MAX_PARAMETERS {
-            return Err(too_many());
-        }
-        let Some(name) = part.name().map(|name| name.as_bytes().to_vec()) else {
-            continue;
-        };
-        let charset =
-            part.content_type().and_then(|kind| charset_of(kind.as_ref())).unwrap_or(Ok(charset))?;
-        let is_file = part.file_name().is_some();
-        let bytes = part.bytes().await.map_err(malformed)?;
-        if !is_file {
-            pairs.push((name, Value { bytes: bytes.to_vec(), charset }));
-        }
-    }
-    Ok(Params { pairs })
+fn last<'p>(pairs: &'p [(Vec<u8>, Value)], name: &str) -> Option<&'p Value> {
+    pairs.iter().rev().find(|(known, _)| known == name.as_bytes()).map(|(_, value)| value)
+}
+
+/// The text that `bytes` are in `charset`. What is none of it is refused, never replaced.
+fn decode<'b>(bytes: &'b [u8], charset: &'static Encoding) -> Result<Cow<'b, str>, String> {
+    let text = charset.decode_without_bom_handling_and_without_replacement(bytes);
+    text.ok_or_else(|| format!("not valid {}", charset.name().to_lowercase()))
 }
 
 fn too_many() -> Problem {
@@ -147,6 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::forms::testing::post;
 
     fn text(query: &str, name: &str) -> Option<String> {
         let params = Params::urlencoded(query.as_bytes(), encoding_rs::UTF_8).unwrap();
@@ -176,9 +171,7 @@ mod tests {
 
     #[test]
     fn the_charset_of_the_content_type_goes_before_the_endpoints() {
-        let body = |kind: &str, bytes: &'static [u8]| {
-            Params::body(Some(kind), &Bytes::from_static(bytes), encoding_rs::UTF_8)
-        };
+        let body = |kind: &str, bytes: &[u8]| Params::body(&post(kind, bytes), encoding_rs::UTF_8, false);
         let form = "application/x-www-form-urlencoded";
         let params = body(&format!("{form}; charset=\"ISO-8859-1\""), b"a=caf%E9").unwrap();
         assert_eq!(params.text("a").unwrap().as_deref(), Some("caf\u{e9}"));
@@ -189,30 +182,8 @@ mod tests {
 
     #[test]
     fn other_bodies_are_refused() {
-        for kind in
-            [None, Some(""), Some("application/json"), Some("text/plain"), Some("multipart/form-data")]
-        {
-            assert!(Params::body(kind, &Bytes::from_static(b"a=1"), encoding_rs::UTF_8).is_err(), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn multipart_is_read_and_files_are_left_out() {
-        let body = "--X\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nhello\r\nyou\r\n\
-                    --X\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\nfile\r\n--X--\r\n";
-        let params =
-            Params::body(Some("multipart/form-data; boundary=X"), &body.into(), encoding_rs::UTF_8).unwrap();
-        assert_eq!(params.text("text").unwrap().as_deref(), Some("hello\r\nyou"));
-        assert_eq!(params.raw("f"), None);
-    }
-
-    #[test]
-    fn a_multipart_body_that_was_cut_is_told_so() {
-        let whole = "--X\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nhello\r\n--X--\r\n";
-        for length in [whole.len() - 4, whole.len() - 10, 20, 0] {
-            let body = Bytes::copy_from_slice(&whole.as_bytes()[..length]);
-            let cut = Params::body(Some("multipart/form-data; boundary=X"), &body, encoding_rs::UTF_8);
-            assert_eq!(cut.err().unwrap(), Problem::new("body", "the body ends too early"), "{length}");
+        for kind in ["", "application/json", "text/plain", "multipart/form-data"] {
+            assert!(Params::body(&post(kind, "a=1"), encoding_rs::UTF_8, false).is_err(), "{kind:?}");
         }
     }
 
@@ -230,11 +201,8 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), boundary in "[a-z]{1,3}") {
-            let kind = format!("multipart/form-data; boundary={boundary}");
-            let body = Bytes::from(bytes);
-            drop(Params::body(Some(&kind), &body, encoding_rs::UTF_8));
-            drop(Params::urlencoded(&body, encoding_rs::UTF_16BE));
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            drop(Params::urlencoded(&bytes, encoding_rs::UTF_16BE));
         }
     }
 }

@@ -12,13 +12,18 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use shared::{
     clock,
-    message::{IncomingMessage, MessageId},
+    message::{EXTERNAL_ID, IncomingMessage, MessageId},
     queue::{Message, Route, header as queue_header},
     trace,
 };
 
 use super::{Endpoint, State};
-use crate::{auth, forms::Answer, refusal::Refusal, request::Request};
+use crate::{
+    auth,
+    forms::{Answer, Reading},
+    refusal::Refusal,
+    request::Request,
+};
 
 /// Any request on the public listener.
 pub async fn receive_message(
@@ -59,29 +64,45 @@ async fn accept<'e>(
         return Err(Refusal::Method(endpoint.form.methods().to_vec()));
     }
     let mut request = Request {
-        query: parts.uri.query().unwrap_or("").to_owned(),
         method: parts.method,
+        uri: parts.uri,
         headers: parts.headers,
         body: Bytes::new(),
         peer: peer.ip(),
+        at: clock::now(),
     };
     auth::check_head(&endpoint.auth, &request)?;
     request.body = read_body(state, body).await?;
-    let reading = endpoint.form.read(&request)?;
-    let message = IncomingMessage {
-        id: MessageId::new(),
+    let message = message(endpoint, read(endpoint, &request)?);
+    publish(state, &message, request.header(queue_header::TRACEPARENT)).await?;
+    endpoint.accepted.increment(1);
+    let privacy = state.endpoints.privacy;
+    let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
+    let external_id = message.fields.get(EXTERNAL_ID).map_or("", String::as_str);
+    tracing::info!(message_id = %message.id, backend = %message.backend, external_id, %identity, %text, "accepted");
+    Ok((message.id, endpoint.form.answer()))
+}
+
+/// What `request` says, once it is known to come from who may send it.
+fn read(endpoint: &Endpoint, request: &Request) -> Result<Reading, Refusal> {
+    auth::check_body(&endpoint.auth, request)?;
+    let params = endpoint.form.params(request).map_err(|problem| Refusal::Invalid(vec![problem]))?;
+    auth::check_params(&endpoint.auth, request, &params)?;
+    endpoint.form.read(params).map_err(Refusal::Invalid)
+}
+
+/// The message that was read. A provider that repeats it, with its own id of it, gives the same message.
+fn message(endpoint: &Endpoint, reading: Reading) -> IncomingMessage {
+    let external_id = reading.external_id().map(|id| MessageId::external(&endpoint.backend, id));
+    IncomingMessage {
+        id: external_id.unwrap_or_default(),
         accepted_at: clock::now(),
         backend: endpoint.backend.clone(),
         identity: reading.identity.into(),
         text: reading.text,
         fields: reading.fields,
-    };
-    publish(state, &message, request.header(queue_header::TRACEPARENT)).await?;
-    endpoint.accepted.increment(1);
-    let privacy = state.endpoints.privacy;
-    let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
-    tracing::info!(message_id = %message.id, backend = %message.backend, %identity, %text, "accepted");
-    Ok((message.id, endpoint.form.answer()))
+        no_reply: reading.no_reply,
+    }
 }
 
 async fn read_body(state: &State, body: Body) -> Result<Bytes, Refusal> {

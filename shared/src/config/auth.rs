@@ -1,8 +1,16 @@
 //! `auth` of an endpoint: who may post. Fails closed: half of a setting is a problem, never an open door.
 
+mod hmac;
+
+mod twilio;
+
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+pub use self::{
+    hmac::{Algorithm, Hmac},
+    twilio::Twilio,
+};
 use super::{
     backends::{Basic, is_header_name, read_basic},
     reader::{Entry, Read, Section},
@@ -40,7 +48,14 @@ pub enum Credentials {
         /// The secret.
         value: SecretString,
     },
+    /// A signature over the body.
+    Hmac(Hmac),
+    /// A signature over URL and parameters, as Twilio makes it.
+    Twilio(Twilio),
 }
+
+/// The kinds of credentials; an endpoint has one of them.
+const KINDS: [&str; 4] = ["basic", "token", "hmac", "twilio"];
 
 /// Reads the `auth` of an endpoint.
 pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
@@ -53,38 +68,36 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
         };
     }
     let mut section = Section::read(entry)?;
-    let written = section.has("basic") || section.has("token");
+    let written = KINDS.iter().any(|kind| section.has(kind));
     let allow_ips: Vec<IpNet> =
         section.or("allow_ips", Vec::<Network>::new()).into_iter().map(|net| net.0).collect();
-    let basic = section.optional_with("basic", read_basic).map(Credentials::Basic);
-    let token = section.optional_with("token", read_token);
-    if basic.is_some() && token.is_some() {
-        section.problem_here("only one of `basic` and `token` is wanted");
+    let read = [
+        section.optional_with("basic", read_basic).map(Credentials::Basic),
+        section.optional_with("token", read_token),
+        section.optional_with("hmac", hmac::read).map(Credentials::Hmac),
+        section.optional_with("twilio", twilio::read).map(Credentials::Twilio),
+    ];
+    let mut read = read.into_iter().flatten();
+    let credentials = read.next();
+    if read.next().is_some() {
+        section.problem_here("only one of `basic`, `token`, `hmac` and `twilio` is wanted");
     }
     if !written && allow_ips.is_empty() && section.keys().is_empty() {
         section.problem_here(
-            "`basic`, `token` or `allow_ips` is wanted; write auth = \"none\" to let everybody post",
+            "`basic`, `token`, `hmac`, `twilio` or `allow_ips` is wanted; write auth = \"none\" to let everybody post",
         );
     }
     section.finish();
-    Some(Auth { credentials: basic.or(token).unwrap_or_default(), allow_ips })
+    Some(Auth { credentials: credentials.unwrap_or_default(), allow_ips })
 }
 
 fn read_token(entry: Entry<'_>) -> Option<Credentials> {
     let mut section = Section::read(entry)?;
-    let header = section.optional_with("header", |entry| {
-        let name = String::read(entry.clone())?;
-        if !is_header_name(&name) {
-            entry.note("not a valid header name");
-        }
-        Some(name)
-    });
+    let header: Option<HeaderName> = section.optional("header");
     let parameter: Option<String> = section.optional("parameter");
     let value: Option<SecretString> = section.required("value");
     let token = match (header, parameter) {
-        (Some(name), None) => {
-            value.map(|value| Credentials::Header { name: name.to_ascii_lowercase(), value })
-        }
+        (Some(HeaderName(name)), None) => value.map(|value| Credentials::Header { name, value }),
         (None, Some(name)) => value.map(|value| Credentials::Parameter { name, value }),
         _ => {
             section.problem_here("either `header` or `parameter` is wanted: where the token stands");
@@ -93,6 +106,19 @@ fn read_token(entry: Entry<'_>) -> Option<Credentials> {
     };
     section.finish();
     token
+}
+
+/// The name of a header, in lower case.
+struct HeaderName(String);
+
+impl Read for HeaderName {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let name = String::read(entry.clone())?;
+        if !is_header_name(&name) {
+            entry.note("not a valid header name");
+        }
+        Some(Self(name.to_ascii_lowercase()))
+    }
 }
 
 /// An address or a network.

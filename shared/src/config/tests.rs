@@ -8,6 +8,8 @@ mod engines;
 
 mod environment;
 
+mod forms;
+
 mod impossible;
 
 const MINIMAL: &str = "[queue]\nurl = 'embedded:x.db'\n[backends.b]\nengine = 'httptester'\n";
@@ -185,7 +187,7 @@ fn fields_must_be_declared_before_they_are_renamed() {
         &format!(
             "{endpoint}params = {{ identity = 'phone', exta = 'x' }}\n[endpoints.fields]\nextra = {{}}\n"
         ),
-        "g.toml:7: endpoints[0].params.exta: `exta` is neither identity nor text nor one of [endpoints.fields]",
+        "g.toml:7: endpoints[0].params.exta: `exta` is neither a field of this form nor one of [endpoints.fields]; did you mean `extra`?",
     );
     one_problem(
         &format!("{endpoint}params = {{ identity = 'text' }}\n"),

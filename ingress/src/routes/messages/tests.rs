@@ -18,6 +18,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::routes::{self, Endpoints};
 
+mod golden;
+
 /// Keeps what was published, or answers with an error.
 #[derive(Default)]
 struct Recorder {
@@ -44,12 +46,21 @@ struct Service {
 
 impl Service {
     fn new(queue: Recorder) -> Self {
-        let text = "[queue]\nurl = 'embedded:x'\n[ingress]\nmax_body_bytes = 100\n[backends.b]\nengine = 'httptester'\n\
-                    [[endpoints]]\nbackend = 'b'\nparams = { identity = 'phone' }\n\
-                    [[endpoints]]\nbackend = 'b'\npath = '/silent'\nanswer = { status = 204 }\n\
-                    [[endpoints]]\nbackend = 'b'\npath = '/in/b'\nmethods = ['POST']\n\
-                    auth = { basic = { user = 'u', password = 'p' } }\n";
-        let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
+        Self::with(
+            "[ingress]\nmax_body_bytes = 100\n\
+             [[endpoints]]\nbackend = 'b'\nparams = { identity = 'phone' }\n\
+             [[endpoints]]\nbackend = 'b'\npath = '/silent'\nanswer = { status = 204 }\n\
+             [[endpoints]]\nbackend = 'b'\npath = '/in/b'\nmethods = ['POST']\n\
+             auth = { basic = { user = 'u', password = 'p' } }\n\
+             [[endpoints]]\nbackend = 'b'\npath = '/vumi'\nform = 'vumi'\n",
+            queue,
+        )
+    }
+
+    /// A service with these endpoints of the backend `b`.
+    fn with(endpoints: &str, queue: Recorder) -> Self {
+        let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'httptester'\n{endpoints}");
+        let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
         let queue = Arc::new(queue);
         Self { router: routes::router(Endpoints::new(&config), Arc::clone(&queue) as _), queue }
     }
@@ -140,6 +151,26 @@ async fn a_body_over_the_limit_is_refused() {
         service.send(post("/backends/b/"), &format!("phone=1&text={}", "x".repeat(100))).await;
     assert_eq!((response.status().as_u16(), body.as_str()), (413, "the body is longer than 100 bytes\n"));
     assert_eq!(response.headers()[header::CONNECTION], "close");
+    // A document as well, before anybody looks at it.
+    let (response, _) = service.send(HttpRequest::post("/vumi"), &"[".repeat(101)).await;
+    assert_eq!(response.status(), 413);
+}
+
+#[tokio::test]
+async fn a_repeat_with_the_providers_own_id_is_the_same_message() {
+    let service = Service::new(Recorder::default());
+    let message = |id: &str| {
+        format!(r#"{{"message_id":{id},"from_addr":1,"to_addr":2,"transport_name":3,"transport_type":4}}"#)
+    };
+    let mut ids = Vec::new();
+    for id in ["7", "7", "8"] {
+        let (response, _) = service.send(HttpRequest::post("/vumi"), &message(id)).await;
+        ids.push(response.headers()["message-id"].to_str().unwrap().to_owned());
+    }
+    assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
+    assert_eq!(ids[0], MessageId::external(&"b".parse().unwrap(), "7").to_string());
+    let published = service.queue.published.lock().unwrap();
+    assert_eq!(published.iter().map(|message| message.id.clone()).collect::<Vec<_>>(), ids);
 }
 
 #[tokio::test]
@@ -198,9 +229,12 @@ async fn what_the_queue_did_not_confirm_is_never_answered_with_ok() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let service = Service::new(Recorder::default());
-    let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-    let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9)));
-    let request = post("/backends/b/").extension(peer).body(Body::from_stream(never)).unwrap();
-    let response = service.router.clone().oneshot(request).await.unwrap();
-    assert_eq!(response.status(), 408);
+    let begun = || futures_util::stream::once(async { Ok::<_, std::io::Error>(Bytes::from_static(b"{")) });
+    for request in [post("/backends/b/"), HttpRequest::post("/vumi")] {
+        let stalled = begun().chain(futures_util::stream::pending());
+        let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9)));
+        let request = request.extension(peer).body(Body::from_stream(stalled)).unwrap();
+        let response = service.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 408);
+    }
 }

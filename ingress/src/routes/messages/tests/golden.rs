@@ -1,0 +1,73 @@
+//! The golden files: requests as providers send them, the answers that they get, and the messages that are published.
+//!
+//! In `ingress/fixtures`, a folder a form: `endpoints.toml` is its configuration, and each `NAME.request` has a
+//! `NAME.answer`, and a `NAME.message.json` when it is accepted. Lines end as in every text file, the last one too.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use super::*;
+
+/// The text of a file, without its last line break; nothing when there is no such file.
+fn text(file: &Path) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    Some(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+}
+
+/// The builder of a written request, and its body.
+fn request(written: &str) -> (axum::http::request::Builder, &str) {
+    let (head, body) = written.split_once("\n\n").unwrap_or((written.trim_end(), ""));
+    let mut lines = head.lines();
+    let [method, target, _] = lines.next().unwrap().split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{head}")
+    };
+    let headers = lines.map(|line| line.split_once(": ").unwrap());
+    let request = HttpRequest::builder().method(method).uri(target);
+    (headers.fold(request, |request, (name, value)| request.header(name, value)), body)
+}
+
+/// An answer as it is written in its file.
+fn written(answer: &Response, body: &str) -> String {
+    let content_type = answer.headers()[header::CONTENT_TYPE].to_str().unwrap();
+    format!("HTTP/1.1 {}\nContent-Type: {content_type}\n\n{body}", answer.status().as_u16())
+}
+
+/// What was published, but for the time, and for an id that is made anew for each message.
+fn published(queue: &Recorder) -> Option<Value> {
+    let published = queue.published.lock().unwrap();
+    let mut message: Value = serde_json::from_slice(&published.first()?.body).unwrap();
+    let fields = message.as_object_mut().unwrap();
+    fields.remove("accepted_at");
+    if fields.get("fields").is_none_or(|fields| fields.get("external_id").is_none()) {
+        fields.remove("id");
+    }
+    Some(message)
+}
+
+#[tokio::test]
+async fn every_golden_request_has_its_answer_and_its_message() {
+    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"));
+    for form in ["http", "kannel", "twilio", "vumi"] {
+        let folder = fixtures.join(form);
+        let config = text(&folder.join("endpoints.toml")).unwrap();
+        let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+        let requests: Vec<_> =
+            files.filter(|file| file.extension().is_some_and(|kind| kind == "request")).collect();
+        assert!(!requests.is_empty(), "{form}");
+        for file in requests {
+            let service = Service::with(&config, Recorder::default());
+            let whole = text(&file).unwrap();
+            let (request, body) = request(&whole);
+            let (answer, body) = service.send(request, body).await;
+            assert_eq!(
+                Some(written(&answer, body.trim_end())),
+                text(&file.with_extension("answer")),
+                "{file:?}"
+            );
+            let expected = text(&file.with_extension("message.json"));
+            let expected = expected.map(|json| serde_json::from_str::<Value>(&json).unwrap());
+            assert_eq!(published(&service.queue), expected, "{file:?}");
+        }
+    }
+}
