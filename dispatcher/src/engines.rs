@@ -3,7 +3,7 @@
 //! [`Engine::plan`] is pure: it cuts a message into parts, each one billable provider call. [`Engine::send`] makes one
 //! call. The error says what is known about it; what becomes of the message is decided elsewhere.
 
-mod client;
+pub(crate) mod client;
 
 pub mod http;
 

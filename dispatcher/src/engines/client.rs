@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use reqwest::{Request, Response, redirect};
+use reqwest::{Request, Response, header::CONTENT_TYPE, redirect};
 use shared::{
     cli,
     clock::{self, UnixMillis},
@@ -61,6 +61,20 @@ impl Client {
         let response = self.0.execute(request).await.map_err(|error| lost(&error))?;
         Ok(Answer::read(response).await)
     }
+
+    /// Posts a JSON document.
+    pub(crate) async fn post_json<'h>(
+        &self,
+        url: &str,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        body: Vec<u8>,
+    ) -> Result<Answer, SendError> {
+        let mut request = self.0.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        self.call(request.build().map_err(|error| lost(&error))?).await
+    }
 }
 
 impl Answer {
@@ -86,6 +100,11 @@ impl Answer {
     /// Whether the status is a 2xx.
     pub(crate) fn is_success(&self) -> bool {
         (200..=299).contains(&self.status)
+    }
+
+    /// Whether there may be more of the body than was read.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.body.len() == MAX_ANSWER_BYTES
     }
 
     /// The body as text.

@@ -6,6 +6,8 @@ use super::*;
 
 mod environment;
 
+mod hooks;
+
 mod impossible;
 
 const MINIMAL: &str = "[queue]\nurl = 'embedded:x.db'\n[backends.b]\nengine = 'httptester'\n";
