@@ -19,6 +19,8 @@ mod sending;
 
 mod pause;
 
+mod webhook;
+
 mod dead_letters;
 mod poison;
 

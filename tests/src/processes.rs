@@ -224,7 +224,7 @@ fn command(program: &str, env: &[(&str, &str)]) -> Result<Command> {
 }
 
 /// A child and the two threads that read what it prints.
-struct Process {
+pub(crate) struct Process {
     name: String,
     child: OwnedChild,
     stdout: Lines,
@@ -234,7 +234,7 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(name: &str, command: &mut Command) -> Result<Self> {
+    pub(crate) fn spawn(name: &str, command: &mut Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = OwnedChild::spawn(command)?;
         let stdout = Lines::read(child.child().stdout.take().context("no pipe for stdout")?);
