@@ -7,21 +7,32 @@ mod default;
 
 mod echo;
 
+mod forward;
+
+mod hook;
+
 mod keyword;
+
+mod loop_guard;
 
 mod pattern;
 
 mod ping;
+
+mod webhook;
 
 use std::borrow::Cow;
 
 use futures_util::future::BoxFuture;
 use shared::{
     config::{self, Config},
-    message::{BackendName, Identity, IncomingMessage},
+    lifecycle::Failure,
+    message::{BackendName, Identity, IncomingMessage, MessageId},
     template::Template,
 };
 use tokio::time::Instant;
+
+use self::hook::Hook;
 
 /// The page's example, compiled.
 #[cfg(doctest)]
@@ -73,7 +84,7 @@ pub trait App: Send + Sync {
     }
 
     /// For each reply, apps in reverse order: may change or cancel it.
-    fn outgoing<'a>(&'a self, _draft: &'a mut Draft) -> Step<'a, Outgoing> {
+    fn outgoing<'a>(&'a self, _draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
         Step::ready(Outgoing::Send)
     }
 }
@@ -140,6 +151,8 @@ impl<'a, T> Step<'a, T> {
 pub struct Context<'r> {
     /// The message. `parse` may change it; its id and backend belong to the queue and are best left alone.
     pub message: IncomingMessage,
+    /// Which attempt at the message this is, counted from 1. What a crash or a stop broke off is not counted.
+    pub attempt: u32,
     /// `project_name` of the configuration.
     pub project_name: &'r str,
     pub(crate) drafts: Vec<Draft>,
@@ -156,9 +169,18 @@ pub struct Draft {
     pub text: String,
 }
 
+/// Which message a draft becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ids {
+    /// Its id; where it has more than [`MAX_IDENTITIES`](shared::message::MAX_IDENTITIES), that of the first of several.
+    pub id: MessageId,
+    /// The message that it answers.
+    pub in_response_to: Option<MessageId>,
+}
+
 impl<'r> Context<'r> {
-    pub(crate) fn new(message: IncomingMessage, project_name: &'r str) -> Self {
-        Self { message, project_name, drafts: Vec::new() }
+    pub(crate) fn new(message: IncomingMessage, attempt: u32, project_name: &'r str) -> Self {
+        Self { message, attempt, project_name, drafts: Vec::new() }
     }
 
     /// Replies to the sender.
@@ -195,18 +217,21 @@ impl<'r> Context<'r> {
 }
 
 /// The apps of `config`, in order.
-#[must_use]
-pub fn build(config: &Config) -> Vec<Box<dyn App>> {
-    let build_one = |app: &config::App| -> Box<dyn App> {
-        match app.clone() {
-            config::App::Echo(keyword) => Box::new(echo::Echo::new(keyword)),
-            config::App::Ping => Box::new(ping::Ping),
-            config::App::Keyword { keyword, help, reply } => {
-                Box::new(keyword::Handler::new(keyword, help, reply))
-            }
-            config::App::Pattern { pattern, reply } => Box::new(pattern::Handler::new(pattern, reply)),
-            config::App::Default { reply } => Box::new(default::Default::new(reply)),
+pub fn build(config: &Config) -> Result<Vec<Box<dyn App>>, Failure> {
+    config.apps.iter().map(|app| build_one(app.clone(), config)).collect()
+}
+
+fn build_one(app: config::App, config: &Config) -> Result<Box<dyn App>, Failure> {
+    Ok(match app {
+        config::App::Echo(keyword) => Box::new(echo::Echo::new(keyword)),
+        config::App::Ping => Box::new(ping::Ping),
+        config::App::Keyword { keyword, help, reply } => {
+            Box::new(keyword::Handler::new(keyword, help, reply))
         }
-    };
-    config.apps.iter().map(build_one).collect()
+        config::App::Pattern { pattern, reply } => Box::new(pattern::Handler::new(pattern, reply)),
+        config::App::Default { reply } => Box::new(default::Default::new(reply)),
+        config::App::Webhook(hook) => Box::new(webhook::Webhook(Hook::new("webhook", *hook, config)?)),
+        config::App::Forward(hook) => Box::new(forward::Forward(Hook::new("forward", *hook, config)?)),
+        config::App::LoopGuard(settings) => Box::new(loop_guard::LoopGuard::new(settings)),
+    })
 }

@@ -4,7 +4,7 @@
 //! who shares a call. [`Engine::send`] makes one call. The error says what is known about it; what becomes of the message
 //! is decided elsewhere.
 
-mod client;
+pub(crate) mod client;
 
 mod part;
 

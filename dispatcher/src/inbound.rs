@@ -39,12 +39,12 @@ impl Inbound {
     }
 
     async fn handle(&self, queued: &Message, message: IncomingMessage, hold: Hold<'_>) -> Disposition {
-        let id = message.id;
-        let routed = match self.router.route(message).await {
+        let (id, attempt) = (message.id, queued.attempts() + 1);
+        let routed = match self.router.route(message, attempt).await {
             Ok(routed) => routed,
             Err(error) => {
                 let (reason, headers) = (Chain(&error).to_string(), Headers::new());
-                tracing::error!(message_id = %id, attempt = queued.attempts() + 1, %reason, "not handled");
+                tracing::error!(message_id = %id, attempt, %reason, "not handled");
                 if error.is_over_time() {
                     return Disposition::DeadLetter { class: "over_time", reason, headers };
                 }

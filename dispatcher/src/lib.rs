@@ -106,7 +106,7 @@ impl Consumer {
 impl Dispatcher {
     /// Builds the apps and the engines.
     pub fn build(config: &Config) -> Result<Self, Failure> {
-        Self::with_apps(config, apps::build(config))
+        Self::with_apps(config, apps::build(config)?)
     }
 
     /// As [`Dispatcher::build`], for a program that has apps of its own.

@@ -3,42 +3,15 @@
 //! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app does not go
 //! unnoticed: none of the replies is sent, and the message is tried again.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use shared::{
-    config::Config,
+    config::{Config, apps::Phase},
     message::{IncomingMessage, MAX_IDENTITIES, OutgoingMessage},
 };
 use tokio::time::Instant;
 
-use crate::apps::{App, Claim, Context, Draft, Filter, Outgoing, StepError};
-
-/// The phases of an incoming message, and the one of an outgoing message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// May stop the message.
-    Filter,
-    /// May add to it.
-    Parse,
-    /// May claim it.
-    Handle,
-    /// May claim what nobody handled.
-    Default,
-    /// Runs for every message that was not filtered.
-    Cleanup,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Filter => "filter",
-            Self::Parse => "parse",
-            Self::Handle => "handle",
-            Self::Default => "default",
-            Self::Cleanup => "cleanup",
-        })
-    }
-}
+use crate::apps::{App, Claim, Context, Draft, Filter, Ids, Outgoing, StepError};
 
 /// What became of an incoming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +67,10 @@ impl Router {
         Self { apps, project_name, app_timeout }
     }
 
-    /// Runs `message` through all phases.
-    pub async fn route(&self, message: IncomingMessage) -> Result<Routed<'_>, RouteError> {
+    /// Runs `message` through all phases; it is the `attempt`th time that this is done.
+    pub async fn route(&self, message: IncomingMessage, attempt: u32) -> Result<Routed<'_>, RouteError> {
         let deadline = Instant::now() + self.app_timeout;
-        let mut context = Context::new(message, &self.project_name);
+        let mut context = Context::new(message, attempt, &self.project_name);
         let outcome = self.run_phases(&mut context, deadline).await?;
         let dropped = if context.message.no_reply { drop_replies(&mut context) } else { 0 };
         let replies = self.finish(context, deadline).await;
@@ -151,7 +124,8 @@ impl Router {
         let mut replies = Vec::new();
         let mut position = 0;
         for mut draft in drafts {
-            let send = self.run_outgoing(&mut draft, &message, deadline).await;
+            let ids = Ids { id: message.id.response(position), in_response_to: Some(message.id) };
+            let send = self.run_outgoing(&mut draft, ids, deadline).await;
             for identities in draft.identities.chunks(MAX_IDENTITIES) {
                 // A cancelled reply keeps its position, so that the ids of the others stay the same on a redelivery.
                 let id = message.id.response(position);
@@ -172,22 +146,17 @@ impl Router {
         replies
     }
 
-    async fn run_outgoing(
-        &self,
-        draft: &mut Draft,
-        message: &IncomingMessage,
-        deadline: Instant,
-    ) -> Outgoing {
+    async fn run_outgoing(&self, draft: &mut Draft, ids: Ids, deadline: Instant) -> Outgoing {
         for app in self.apps.iter().rev() {
-            match app.outgoing(draft).done_by(deadline).await {
+            match app.outgoing(draft, ids).done_by(deadline).await {
                 Ok(Outgoing::Send) => {}
                 Ok(Outgoing::Cancel) => {
-                    tracing::info!(message_id = %message.id, app = app.name(), "reply cancelled");
+                    tracing::info!(message_id = %ids.id, app = app.name(), "reply cancelled");
                     return Outgoing::Cancel;
                 }
                 // As in RapidSMS: a reply that was made is worth more than what an app wanted to do to it.
                 Err(error) => {
-                    tracing::error!(message_id = %message.id, app = app.name(), %error, "failed in outgoing; sent all the same");
+                    tracing::error!(message_id = %ids.id, app = app.name(), %error, "failed in outgoing; sent all the same");
                 }
             }
         }

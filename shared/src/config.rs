@@ -144,7 +144,8 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
     let backends =
         root.section("backends").map(|section| backends::read(section, stuck_after)).unwrap_or_default();
     let endpoints = endpoints::read(root.sections("endpoints"), &backends, ingress.as_ref());
-    let apps = apps::read(root.sections("apps"));
+    let app_timeout = dispatcher.as_ref().map_or(Duration::MAX, |dispatcher| dispatcher.app_timeout);
+    let apps = apps::read(root.sections("apps"), app_timeout);
     root.finish();
     Some(Config {
         project_name,

@@ -27,6 +27,8 @@ mod parts;
 
 mod pause;
 
+mod webhook;
+
 mod dead_letters;
 mod poison;
 

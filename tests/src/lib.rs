@@ -13,6 +13,7 @@ pub mod ports;
 pub mod processes;
 pub mod provider;
 pub mod proxy;
+pub mod python;
 pub mod queues;
 pub mod stack;
 pub mod torture;

@@ -54,6 +54,6 @@ mod tests {
         let text =
             "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'pattern'\npattern = 'a(b)'\nreply = '{1}'\n";
         let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
-        assert_eq!(crate::apps::build(&config)[0].name(), "pattern a(b)");
+        assert_eq!(crate::apps::build(&config).unwrap()[0].name(), "pattern a(b)");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use reqwest::{Request, Response, redirect};
+use reqwest::{Request, Response, header::CONTENT_TYPE, redirect};
 use shared::{
     cli,
     clock::{self, UnixMillis},
@@ -38,6 +38,8 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// The body, or the beginning of a long one.
     pub(crate) body: Vec<u8>,
+    /// Whether there may be more of the body than was read.
+    pub(crate) is_too_large: bool,
     /// Whether the connection was lost before the end of the body.
     pub(crate) broke_off: bool,
 }
@@ -69,6 +71,20 @@ impl Client {
         let response = self.client.execute(request).await.map_err(|error| lost(&error))?;
         Ok(Answer::read(response, self.max_answer_bytes).await)
     }
+
+    /// Posts a JSON document.
+    pub(crate) async fn post_json<'h>(
+        &self,
+        url: &str,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        body: Vec<u8>,
+    ) -> Result<Answer, SendError> {
+        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        self.call(request.build().map_err(|error| lost(&error))?).await
+    }
 }
 
 impl Answer {
@@ -87,8 +103,9 @@ impl Answer {
                 }
             }
         }
+        let is_too_large = body.len() >= max_bytes;
         body.truncate(max_bytes);
-        Self { status, retry_after, body, broke_off }
+        Self { status, retry_after, body, is_too_large, broke_off }
     }
 
     /// Whether the status is a 2xx.
@@ -172,7 +189,8 @@ pub(super) mod tests {
 
     /// An answer without a word of later.
     pub(crate) fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, retry_after: None, body: body.as_bytes().to_vec(), broke_off: false }
+        let body = body.as_bytes().to_vec();
+        Answer { status, retry_after: None, body, is_too_large: false, broke_off: false }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn receipt() -> Receipt {
 
 fn echo() -> Vec<Box<dyn App>> {
     let text = "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'echo'\n";
-    apps::build(&Config::parse("test", text, &BTreeMap::new()).unwrap())
+    apps::build(&Config::parse("test", text, &BTreeMap::new()).unwrap()).unwrap()
 }
 
 fn incoming() -> (Message, IncomingMessage) {

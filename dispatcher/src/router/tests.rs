@@ -70,7 +70,7 @@ impl App for Probe {
         Step::ready(())
     }
 
-    fn outgoing<'a>(&'a self, draft: &'a mut Draft) -> Step<'a, Outgoing> {
+    fn outgoing<'a>(&'a self, draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
         draft.text.push_str(self.name);
         match self.acts_in {
             "cancel" => Step::ready(Outgoing::Cancel),
@@ -88,7 +88,7 @@ async fn route(acts_in: &[&'static str]) -> (String, Vec<String>, Vec<String>) {
         Box::new(Probe { name, acts_in, seen: Arc::clone(&seen) }) as Box<dyn App>
     };
     let apps = Router::new(names.iter().zip(acts_in).map(probe).collect(), &config(""));
-    let (outcome, replies) = match apps.route(incoming("x")).await {
+    let (outcome, replies) = match apps.route(incoming("x"), 1).await {
         Ok(routed) => {
             (format!("{:?}", routed.outcome), routed.replies.into_iter().map(|reply| reply.text).collect())
         }
@@ -174,7 +174,7 @@ impl App for Bulk {
 #[tokio::test]
 async fn many_recipients_are_cut_into_batches_each_once() {
     let router = Router::new(vec![Box::new(Bulk)], &config(""));
-    let replies = router.route(incoming("x")).await.unwrap().replies;
+    let replies = router.route(incoming("x"), 1).await.unwrap().replies;
     assert_eq!(replies.iter().map(|reply| reply.identities.len()).collect::<Vec<_>>(), [200, 200, 1]);
     let mut ids: Vec<_> = replies.iter().map(|reply| reply.id).collect();
     ids.dedup();
@@ -205,12 +205,12 @@ impl App for Tells {
 async fn who_cannot_be_answered_is_not_and_others_are_told_all_the_same() {
     let apps = Router::new(vec![Box::new(Tells)], &config(""));
     let closed = IncomingMessage { no_reply: true, ..incoming("x") };
-    let Routed { outcome, replies, dropped } = apps.route(closed).await.unwrap();
+    let Routed { outcome, replies, dropped } = apps.route(closed, 1).await.unwrap();
     assert_eq!((outcome, dropped), (Outcome::Handled("tells"), 2));
     let told: Vec<_> = replies.iter().map(|reply| (reply.backend.as_str(), &reply.identities[..])).collect();
     assert_eq!(told, [("other", &["1112223333".into()][..]), ("b", &["3".into()])]);
 
-    let open = apps.route(incoming("x")).await.unwrap();
+    let open = apps.route(incoming("x"), 1).await.unwrap();
     assert_eq!((open.dropped, open.replies.len()), (0, 3));
 }
 
@@ -223,8 +223,8 @@ fn config(apps: &str) -> Config {
 /// What the configured `apps` reply to `text`.
 async fn reply(apps: &str, text: &str) -> Option<String> {
     let config = config(apps);
-    let router = Router::new(apps::build(&config), &config);
-    let replies = router.route(incoming(text)).await.unwrap().replies;
+    let router = Router::new(apps::build(&config).unwrap(), &config);
+    let replies = router.route(incoming(text), 1).await.unwrap().replies;
     assert!(replies.len() <= 1);
     replies.into_iter().next().map(|reply| reply.text)
 }

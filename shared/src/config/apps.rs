@@ -1,9 +1,14 @@
 //! `[[apps]]`: the apps of the router, in order. One variant an app; its keys are read here, by both services.
 
-use std::fmt;
+pub mod hook;
+
+pub mod loop_guard;
+
+use std::{fmt, time::Duration};
 
 use regex::{Captures, Regex, RegexBuilder};
 
+use self::{hook::Hook, loop_guard::LoopGuard};
 use super::{
     problem::Origin,
     reader::{Entry, Read, Section, explain_regex, one_of},
@@ -47,6 +52,60 @@ pub enum App {
         /// The reply.
         reply: Template,
     },
+    /// Asks a URL what to do.
+    Webhook(Box<Hook>),
+    /// Copies every message to a URL.
+    Forward(Box<Hook>),
+    /// Stops a connection that answers our answers for ever.
+    LoopGuard(LoopGuard),
+}
+
+/// The phases of the router: five of an incoming message, and one of each reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// May stop the message.
+    Filter,
+    /// May add to it.
+    Parse,
+    /// May claim it.
+    Handle,
+    /// May claim what nobody handled.
+    Default,
+    /// Runs for every message that was not filtered.
+    Cleanup,
+    /// May change or cancel a reply.
+    Outgoing,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Filter, Self::Parse, Self::Handle, Self::Default, Self::Cleanup, Self::Outgoing];
+
+    /// The name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Parse => "parse",
+            Self::Handle => "handle",
+            Self::Default => "default",
+            Self::Cleanup => "cleanup",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Read for Phase {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        one_of(&entry, &Self::ALL.map(|phase| (phase.name(), phase)))
+    }
 }
 
 /// A pattern, ready to match. As RapidSMS's `re.match(pattern, text, IGNORECASE)`: anchored at the start only.
@@ -97,26 +156,33 @@ enum Kind {
     Keyword,
     Pattern,
     Default,
+    Webhook,
+    Forward,
+    LoopGuard,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 8] = [
     ("echo", Kind::Echo),
     ("ping", Kind::Ping),
     ("keyword", Kind::Keyword),
     ("pattern", Kind::Pattern),
     ("default", Kind::Default),
+    ("webhook", Kind::Webhook),
+    ("forward", Kind::Forward),
+    ("loop-guard", Kind::LoopGuard),
 ];
 
-/// What the apps before claim, and where they stand.
-#[derive(Default)]
+/// What the apps before claim, and where they stand; and what they may need of the time that all have.
 struct Earlier {
     keywords: Vec<(Keyword, Origin)>,
     default: Option<Origin>,
+    calls: Duration,
+    app_timeout: Duration,
 }
 
 /// Reads all apps and notes those that an earlier app leaves nothing to.
-pub(super) fn read(sections: Vec<Section<'_>>) -> Vec<App> {
-    let mut earlier = Earlier::default();
+pub(super) fn read(sections: Vec<Section<'_>>, app_timeout: Duration) -> Vec<App> {
+    let mut earlier = Earlier { keywords: Vec::new(), default: None, calls: Duration::ZERO, app_timeout };
     sections.into_iter().filter_map(|section| read_one(section, &mut earlier)).collect()
 }
 
@@ -138,6 +204,15 @@ fn read_one(mut section: Section<'_>, earlier: &mut Earlier) -> Option<App> {
             let reply = read_reply(&mut section, "reply", &[]);
             reply.or_else(|| Template::parse(DEFAULT_REPLY).ok()).map(|reply| App::Default { reply })
         }
+        Kind::Webhook => {
+            let hook = hook::read(&mut section, Phase::Handle, &Phase::ALL, earlier);
+            hook.map(Box::new).map(App::Webhook)
+        }
+        Kind::Forward => {
+            let hook = hook::read(&mut section, Phase::Parse, &[Phase::Parse, Phase::Outgoing], earlier);
+            hook.map(Box::new).map(App::Forward)
+        }
+        Kind::LoopGuard => Some(App::LoopGuard(loop_guard::read(&mut section))),
     };
     section.finish();
     app

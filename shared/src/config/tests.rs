@@ -9,6 +9,7 @@ mod engines;
 mod environment;
 
 mod forms;
+mod hooks;
 
 mod impossible;
 

@@ -1,0 +1,122 @@
+//! What a hook is told: a document for each phase, its key, and its signature. Pure.
+//!
+//! The form is public and versioned: `docs/writing-an-app.md` has it, and `dispatcher/fixtures/hook` golden files.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use sha2::Sha256;
+use shared::{
+    clock::UnixMillis,
+    config::apps::Phase,
+    message::{BackendName, Identity, MessageId},
+};
+
+use crate::apps::{Context, Draft, Ids};
+
+/// The header that tells a repeat from a new request.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header that shows who made the request, and when.
+pub(super) const SIGNATURE: &str = "x-gateway-signature";
+
+/// The version of the document.
+const VERSION: u32 = 1;
+
+/// One request.
+pub(in crate::apps) struct Request {
+    /// The message that it is about.
+    pub(super) id: MessageId,
+    /// The phase in which it is made.
+    pub(super) phase: Phase,
+    /// The document.
+    pub(super) body: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Document<M> {
+    version: u32,
+    phase: &'static str,
+    #[serde(flatten)]
+    message: M,
+}
+
+/// The message of all phases but the last.
+#[derive(Serialize)]
+struct Incoming<'a> {
+    id: MessageId,
+    attempt: u32,
+    accepted_at: UnixMillis,
+    backend: &'a BackendName,
+    identity: &'a Identity,
+    text: &'a str,
+    fields: &'a BTreeMap<String, String>,
+    no_reply: bool,
+}
+
+/// The message of the phase `outgoing`.
+#[derive(Serialize)]
+struct Outgoing<'a> {
+    id: MessageId,
+    in_response_to: Option<MessageId>,
+    backend: &'a BackendName,
+    identities: &'a [Identity],
+    text: &'a str,
+}
+
+impl Request {
+    /// The request about an incoming message, as the apps before have left it.
+    pub(in crate::apps) fn incoming(phase: Phase, context: &Context<'_>) -> Self {
+        let message = &context.message;
+        let incoming = Incoming {
+            id: message.id,
+            attempt: context.attempt,
+            accepted_at: message.accepted_at,
+            backend: &message.backend,
+            identity: &message.identity,
+            text: &message.text,
+            fields: &message.fields,
+            no_reply: message.no_reply,
+        };
+        Self::new(message.id, phase, incoming)
+    }
+
+    /// The request about a reply, as the apps before have left it.
+    pub(in crate::apps) fn outgoing(draft: &Draft, ids: Ids) -> Self {
+        let Ids { id, in_response_to } = ids;
+        let Draft { backend, identities, text } = draft;
+        Self::new(id, Phase::Outgoing, Outgoing { id, in_response_to, backend, identities, text })
+    }
+
+    fn new(id: MessageId, phase: Phase, message: impl Serialize) -> Self {
+        let document = Document { version: VERSION, phase: phase.name(), message };
+        #[expect(
+            clippy::expect_used,
+            reason = "the document has string keys and no floats: nothing can fail"
+        )]
+        let body = serde_json::to_vec(&document).expect("a document is always JSON");
+        Self { id, phase, body }
+    }
+
+    /// The same when the request is repeated, and another in each phase: these are different questions.
+    pub(super) fn key(&self) -> String {
+        format!("{}-{}", self.id, self.phase)
+    }
+
+    /// Who made the request, and when: `t=SECONDS,v1=HEX`, with the HMAC-SHA256 of `SECONDS.BODY`.
+    pub(super) fn signature(&self, secret: &SecretString, now: UnixMillis) -> String {
+        let seconds = now.seconds();
+        #[expect(clippy::expect_used, reason = "an HMAC takes keys of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any key");
+        mac.update(format!("{seconds}.").as_bytes());
+        mac.update(&self.body);
+        let mut signature = format!("t={seconds},v1=");
+        for byte in mac.finalize().into_bytes() {
+            // A `String` takes everything.
+            write!(signature, "{byte:02x}").ok();
+        }
+        signature
+    }
+}
