@@ -90,10 +90,8 @@ fn read_name(entry: &Entry<'_>, taken: &mut BTreeMap<String, Origin>) -> Option<
 
 /// One hash, or an array of them.
 fn read_hashes(entry: Entry<'_>, taken: &mut BTreeMap<Hash, Origin>) -> Option<Vec<Hash>> {
-    let entries = match &entry.node.value {
-        Value::Array(all) if !all.is_empty() => items(entry)?,
-        _ => vec![entry],
-    };
+    let are_many = matches!(&entry.node.value, Value::Array(all) if !all.is_empty());
+    let entries = if are_many { items(entry)? } else { vec![entry] };
     let read = |entry: Entry<'_>| {
         let hash = Hash::read(entry.clone())?;
         if let Some(earlier) = taken.insert(hash, entry.node.origin.clone()) {
