@@ -17,6 +17,8 @@ mod odd_requests;
 
 mod sending;
 
+mod api;
+
 mod pause;
 
 mod dead_letters;
