@@ -72,7 +72,7 @@ pub trait App: Send + Sync {
         Step::ready(())
     }
 
-    /// For each reply, apps in reverse order: may change or cancel it.
+    /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it.
     fn outgoing<'a>(&'a self, _draft: &'a mut Draft) -> Step<'a, Outgoing> {
         Step::ready(Outgoing::Send)
     }
@@ -145,7 +145,7 @@ pub struct Context<'r> {
     pub(crate) drafts: Vec<Draft>,
 }
 
-/// A reply that is not queued yet.
+/// A message to send that is not queued yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The backend to send it through.

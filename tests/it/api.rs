@@ -175,13 +175,18 @@ async fn tokens_say_who_may_send_what_and_how_much(shape: Shape) -> Result<()> {
     Ok(())
 }
 
-/// Only a program of its own has an app for this phase.
+/// A pair whose dispatcher has an app of its own in the outgoing phase.
+async fn start_odd(provider: &Provider) -> Result<Stack> {
+    let mut stack = Stack::start(PAIR, &config(provider), &["p", "q"]).await?;
+    stack.stop_senders().await?;
+    stack.start_sender_of("odd-dispatcher").await?;
+    Ok(stack)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_may_change_and_cancel_what_is_submitted() -> Result<()> {
     let provider = Provider::start()?;
-    let mut stack = Stack::start(PAIR, &config(&provider), &["p", "q"]).await?;
-    stack.stop_senders().await?;
-    stack.start_sender_of("odd-dispatcher").await?;
+    let stack = start_odd(&provider).await?;
     for text in ["cancel it", "change it", "leave it"] {
         submit(&stack, &json!({ "backend": "p", "to": ["1"], "text": text })).await?;
     }
@@ -195,9 +200,7 @@ async fn an_app_may_change_and_cancel_what_is_submitted() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_app_could_not_handle_is_replayed() -> Result<()> {
     let provider = Provider::start()?;
-    let mut stack = Stack::start(PAIR, &config(&provider), &["p", "q"]).await?;
-    stack.stop_senders().await?;
-    stack.start_sender_of("odd-dispatcher").await?;
+    let mut stack = start_odd(&provider).await?;
     submit(&stack, &json!({ "backend": "p", "to": ["1"], "text": "panic on the way out" })).await?;
     stack.wait_dead(1).await?;
     let listed = stack.tool(&["dead-letters", "list", "--json"]).await?;

@@ -54,7 +54,7 @@ impl App for Odd {
     fn outgoing<'a>(&'a self, draft: &'a mut Draft) -> Step<'a, Outgoing> {
         match draft.text.as_str() {
             "cancel it" => return Step::ready(Outgoing::Cancel),
-            "change it" => draft.text = "it is changed".to_owned(),
+            "change it" => "it is changed".clone_into(&mut draft.text),
             "panic on the way out" => panic!("on purpose"),
             _ => {}
         }
