@@ -83,7 +83,7 @@ pub trait App: Send + Sync {
         Step::ready(())
     }
 
-    /// For each reply, apps in reverse order: may change or cancel it.
+    /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it.
     fn outgoing<'a>(&'a self, _draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
         Step::ready(Outgoing::Send)
     }
@@ -158,7 +158,7 @@ pub struct Context<'r> {
     pub(crate) drafts: Vec<Draft>,
 }
 
-/// A reply that is not queued yet.
+/// A message to send that is not queued yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
     /// The backend to send it through.
@@ -174,7 +174,7 @@ pub struct Draft {
 pub struct Ids {
     /// Its id; where it has more than [`MAX_IDENTITIES`](shared::message::MAX_IDENTITIES), that of the first of several.
     pub id: MessageId,
-    /// The message that it answers.
+    /// The message that it answers; none when a program submitted it.
     pub in_response_to: Option<MessageId>,
 }
 

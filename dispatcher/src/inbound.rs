@@ -1,12 +1,15 @@
-//! Consumes `incoming`: routes each message, publishes its replies, and only then lets it be settled.
+//! Consumes `incoming`, which has the messages from outside and those that programs submit: routes each, publishes what is
+//! to be sent, and only then lets it be settled.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
+    clock::UnixMillis,
     config::Config,
+    envelope::{Carried, Payload},
     lifecycle::Lifecycle,
-    message::{BackendName, Identity, IncomingMessage, OutgoingMessage},
+    message::{BackendName, Identity, IncomingMessage, OutgoingMessage, SubmittedMessage},
     queue::{Disposition, Headers, Message, Publish, Route, header, publish_until_taken},
     telemetry::{Chain, Privacy},
     trace,
@@ -16,6 +19,30 @@ use crate::{
     lanes::{Hold, Work},
     router::{Outcome, Routed, Router},
 };
+
+/// A message that needs the router.
+pub enum Arrival {
+    /// From outside: all phases.
+    Incoming(IncomingMessage),
+    /// From a program: the outgoing phase.
+    Submitted(SubmittedMessage),
+}
+
+impl Carried for Arrival {
+    const TYPES: &'static [&'static str] = &[IncomingMessage::TYPE, SubmittedMessage::TYPE];
+
+    fn read(kind: &str, body: &[u8]) -> Option<serde_json::Result<Self>> {
+        let incoming = IncomingMessage::read(kind, body).map(|read| read.map(Self::Incoming));
+        incoming.or_else(|| SubmittedMessage::read(kind, body).map(|read| read.map(Self::Submitted)))
+    }
+
+    fn accepted_at(&self) -> UnixMillis {
+        match self {
+            Self::Incoming(message) => message.accepted_at,
+            Self::Submitted(message) => message.accepted_at,
+        }
+    }
+}
 
 /// The work on incoming messages.
 pub struct Inbound {
@@ -38,7 +65,7 @@ impl Inbound {
         }
     }
 
-    async fn handle(&self, queued: &Message, message: IncomingMessage, hold: Hold<'_>) -> Disposition {
+    async fn route(&self, queued: &Message, message: IncomingMessage, hold: Hold<'_>) -> Disposition {
         let (id, attempt) = (message.id, queued.attempts() + 1);
         let routed = match self.router.route(message, attempt).await {
             Ok(routed) => routed,
@@ -52,11 +79,8 @@ impl Inbound {
             }
         };
         let Routed { outcome, replies, dropped } = routed;
-        let count = replies.len();
-        for reply in replies {
-            if !self.publish(queued, &reply, hold).await {
-                return Disposition::Leave;
-            }
+        if !self.publish(queued, &replies, hold).await {
+            return Disposition::Leave;
         }
         let (what, app) = match outcome {
             Outcome::Handled(app) => ("handled", app),
@@ -64,51 +88,84 @@ impl Inbound {
             Outcome::Unclaimed => ("unclaimed", ""),
         };
         metrics::counter!("gateway_routed_total", "outcome" => what, "app" => app.to_owned()).increment(1);
-        tracing::info!(message_id = %id, outcome = what, app, replies = count, dropped, "routed");
+        tracing::info!(message_id = %id, outcome = what, app, replies = replies.len(), dropped, "routed");
         Disposition::Done
     }
 
-    /// Publishes until the queue has it, and tells whether it has. The incoming message stays unsettled meanwhile, so
-    /// nothing can be lost; when the process stops and the queue is away, or the delivery is lost, it is left to the next one.
-    async fn publish(&self, queued: &Message, reply: &OutgoingMessage, hold: Hold<'_>) -> bool {
-        let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
-        let headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
-        let message = Message::new(&Route::Outgoing(reply.backend.clone()), reply, headers);
-        let text = self.privacy.show(&reply.text);
-        tracing::debug!(message_id = %reply.id, in_response_to = %queued.id, backend = %reply.backend, %text, "reply");
-        if !self.backends.contains(&reply.backend) {
-            // It ends in `unrouted`, or in the queue that the backend had when it was configured.
-            tracing::error!(
-                message_id = %reply.id, backend = %reply.backend,
-                "an app sends to a backend that is not configured; it waits until that is done"
-            );
+    async fn submit(&self, queued: &Message, message: SubmittedMessage, hold: Hold<'_>) -> Disposition {
+        let (id, submission, caller) = (message.id, message.submission, message.caller.clone());
+        let messages = self.router.submit(message).await;
+        if !self.publish(queued, &messages, hold).await {
+            return Disposition::Leave;
         }
+        let outcome = if messages.is_empty() { "cancelled" } else { "submitted" };
+        metrics::counter!("gateway_routed_total", "outcome" => outcome, "app" => "").increment(1);
+        tracing::info!(message_id = %id, %submission, caller, outcome, messages = messages.len(), "routed");
+        Disposition::Done
+    }
+
+    /// Publishes each until the queue has it, and tells whether it has all. The `queued` message stays unsettled meanwhile, so
+    /// nothing can be lost; when the process stops and the queue is away, or the delivery is lost, it is left to the next one.
+    async fn publish(&self, queued: &Message, messages: &[OutgoingMessage], hold: Hold<'_>) -> bool {
+        for message in messages {
+            if !self.publish_one(queued, message, hold).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn publish_one(&self, queued: &Message, message: &OutgoingMessage, hold: Hold<'_>) -> bool {
+        let (id, backend, text) = (message.id, &message.backend, self.privacy.show(&message.text));
+        tracing::debug!(message_id = %id, from = %queued.id, %backend, %text, "to be sent");
+        if !self.backends.contains(backend) {
+            // It ends in `unrouted`, from where it can be replayed when the backend is there.
+            tracing::error!(message_id = %id, %backend, "to be sent through a backend that is not configured");
+        }
+        let message = Message::new(&Route::Outgoing(backend.clone()), message, headers_from(queued));
         let publish = || self.queue.publish_patiently(message.clone());
         // Only after an answer: what nobody has answered may still be taken, and the next process would make it anew.
         let stops = || self.lifecycle.is_stopping();
         tokio::select! {
             taken = publish_until_taken(&message.id, publish, stops) => taken,
-            // Whoever gets the message makes the same replies.
+            // Whoever gets the message makes the same ones.
             () = hold.lost() => false,
         }
     }
 }
 
+/// The headers of a message that `queued` led to: in the same trace, and with the same time after which it is not to be sent.
+fn headers_from(queued: &Message) -> Headers {
+    let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
+    let mut headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
+    let expires_at = queued.headers.get_key_value(header::EXPIRES_AT);
+    headers.extend(expires_at.map(|(name, time)| (name.clone(), time.clone())));
+    headers
+}
+
 impl Work for Inbound {
-    type Payload = IncomingMessage;
+    type Payload = Arrival;
     type Lane = (BackendName, Identity);
 
-    fn lanes(&self, message: &IncomingMessage) -> Vec<Self::Lane> {
-        vec![(message.backend.clone(), message.identity.clone())]
+    fn lanes(&self, arrival: &Arrival) -> Vec<Self::Lane> {
+        match arrival {
+            Arrival::Incoming(message) => vec![(message.backend.clone(), message.identity.clone())],
+            Arrival::Submitted(SubmittedMessage { backend, identities, .. }) => {
+                identities.iter().map(|identity| (backend.clone(), identity.clone())).collect()
+            }
+        }
     }
 
     fn run<'a>(
         &'a self,
         queued: &'a Message,
-        message: IncomingMessage,
+        arrival: Arrival,
         hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition> {
-        self.handle(queued, message, hold).boxed()
+        match arrival {
+            Arrival::Incoming(message) => self.route(queued, message, hold).boxed(),
+            Arrival::Submitted(message) => self.submit(queued, message, hold).boxed(),
+        }
     }
 }
 

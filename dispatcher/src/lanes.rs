@@ -15,7 +15,7 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
     clock,
-    envelope::{self, DecodeError, Payload},
+    envelope::{self, Carried, DecodeError},
     lifecycle::Lifecycle,
     queue::{Deliveries, Delivery, Disposition, Headers, Message, Receipt, RetryPolicy},
 };
@@ -30,7 +30,7 @@ const LONGEST_HOLD: Duration = Duration::from_secs(10 * 60);
 /// What is done with the messages of a queue.
 pub(crate) trait Work: Send + Sync + 'static {
     /// What the queue carries.
-    type Payload: Payload + Send + Sync;
+    type Payload: Carried + Send + Sync;
     /// What tells one connection from another.
     type Lane: Clone + Eq + Hash + Send;
 
@@ -68,12 +68,17 @@ impl<'a> Hold<'a> {
         self.receipt.is_lost()
     }
 
+    /// Whether the message is not this process's any more, or shall be given back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_lost() || self.give_back <= Instant::now()
+    }
+
     /// Waits until that is so.
     pub(crate) async fn lost(&self) {
         self.receipt.lost().await;
     }
 
-    /// Waits until the message is not this process's any more, or shall be given back.
+    /// Waits until that is so.
     pub(crate) async fn over(&self) {
         tokio::select! {
             () = self.receipt.lost() => {}
@@ -210,7 +215,7 @@ impl<W: Work> Lanes<W> {
             lane.push_back(ticket);
             true
         });
-        let give_back = Instant::now() + LONGEST_HOLD;
+        let give_back = give_back(&message);
         let delivered = Some(Delivered { message, receipt, give_back, payload });
         self.waiting.insert(ticket, Waiting { lanes, behind, delivered });
         if behind == 0 {
@@ -279,6 +284,13 @@ impl<W: Work> Delivered<W> {
         };
         receipt.settle(message, disposition, policy).await;
     }
+}
+
+/// Until when a message that is delivered now is kept: one with a time after which it is not to be sent goes back at that
+/// time, and expires at its next delivery.
+fn give_back(message: &Message) -> Instant {
+    let left = message.expires_at().map_or(LONGEST_HOLD, |expires_at| expires_at.since(clock::now()));
+    Instant::now() + left.min(LONGEST_HOLD)
 }
 
 /// What cannot be read or handled is dead-lettered alone.

@@ -158,7 +158,7 @@ impl Outbound {
                 }
             }
         });
-        if turn.hold.is_lost() {
+        if turn.hold.is_over() {
             return None;
         }
         // Most often the way is free, and no timer is needed.

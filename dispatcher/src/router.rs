@@ -1,13 +1,15 @@
-//! Runs a message through the phases of the apps: filter, parse, handle, default, cleanup; each reply through outgoing.
+//! Runs a message through the phases of the apps: filter, parse, handle, default, cleanup; each reply, and each message
+//! that a program submitted, through outgoing.
 //!
 //! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app does not go
 //! unnoticed: none of the replies is sent, and the message is tried again.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use shared::{
+    clock::UnixMillis,
     config::{Config, apps::Phase},
-    message::{IncomingMessage, MAX_IDENTITIES, OutgoingMessage},
+    message::{IncomingMessage, MAX_IDENTITIES, MessageId, OutgoingMessage, SubmittedMessage},
 };
 use tokio::time::Instant;
 
@@ -33,6 +35,14 @@ pub struct Routed<'r> {
     pub replies: Vec<OutgoingMessage>,
     /// How many replies to the sender were dropped, because it cannot be answered any more.
     pub dropped: usize,
+}
+
+/// What a message has of the one that led to it.
+struct Source {
+    id: MessageId,
+    accepted_at: UnixMillis,
+    in_response_to: Option<MessageId>,
+    fields: BTreeMap<String, String>,
 }
 
 /// An app failed: none of the replies is sent.
@@ -73,8 +83,23 @@ impl Router {
         let mut context = Context::new(message, attempt, &self.project_name);
         let outcome = self.run_phases(&mut context, deadline).await?;
         let dropped = if context.message.no_reply { drop_replies(&mut context) } else { 0 };
-        let replies = self.finish(context, deadline).await;
+        let Context { message, drafts, .. } = context;
+        let source = Source {
+            id: message.id,
+            accepted_at: message.accepted_at,
+            in_response_to: Some(message.id),
+            fields: message.fields,
+        };
+        let replies = self.finish(drafts, &source, deadline).await;
         Ok(Routed { outcome, replies, dropped })
+    }
+
+    /// Runs a message that a program submitted through the outgoing phase, and gives what remains of it.
+    pub async fn submit(&self, message: SubmittedMessage) -> Vec<OutgoingMessage> {
+        let deadline = Instant::now() + self.app_timeout;
+        let SubmittedMessage { id, accepted_at, backend, identities, text, fields, .. } = message;
+        let source = Source { id, accepted_at, in_response_to: None, fields };
+        self.finish(vec![Draft { backend, identities, text }], &source, deadline).await
     }
 
     async fn run_phases(
@@ -119,31 +144,30 @@ impl Router {
     }
 
     /// Runs each draft through the outgoing phase, apps in reverse order, and gives those that remain their ids.
-    async fn finish(&self, context: Context<'_>, deadline: Instant) -> Vec<OutgoingMessage> {
-        let Context { message, drafts, .. } = context;
-        let mut replies = Vec::new();
+    async fn finish(&self, drafts: Vec<Draft>, source: &Source, deadline: Instant) -> Vec<OutgoingMessage> {
+        let mut messages = Vec::new();
         let mut position = 0;
         for mut draft in drafts {
-            let ids = Ids { id: message.id.response(position), in_response_to: Some(message.id) };
+            let ids = Ids { id: source.id.response(position), in_response_to: source.in_response_to };
             let send = self.run_outgoing(&mut draft, ids, deadline).await;
             for identities in draft.identities.chunks(MAX_IDENTITIES) {
-                // A cancelled reply keeps its position, so that the ids of the others stay the same on a redelivery.
-                let id = message.id.response(position);
+                // A cancelled one keeps its position, so that the ids of the others stay the same on a redelivery.
+                let id = source.id.response(position);
                 position += 1;
                 if send == Outgoing::Send {
-                    replies.push(OutgoingMessage {
+                    messages.push(OutgoingMessage {
                         id,
-                        accepted_at: message.accepted_at,
+                        accepted_at: source.accepted_at,
                         backend: draft.backend.clone(),
                         identities: identities.to_vec(),
                         text: draft.text.clone(),
-                        in_response_to: Some(message.id),
-                        fields: message.fields.clone(),
+                        in_response_to: source.in_response_to,
+                        fields: source.fields.clone(),
                     });
                 }
             }
         }
-        replies
+        messages
     }
 
     async fn run_outgoing(&self, draft: &mut Draft, ids: Ids, deadline: Instant) -> Outgoing {
@@ -151,10 +175,10 @@ impl Router {
             match app.outgoing(draft, ids).done_by(deadline).await {
                 Ok(Outgoing::Send) => {}
                 Ok(Outgoing::Cancel) => {
-                    tracing::info!(message_id = %ids.id, app = app.name(), "reply cancelled");
+                    tracing::info!(message_id = %ids.id, app = app.name(), "cancelled");
                     return Outgoing::Cancel;
                 }
-                // As in RapidSMS: a reply that was made is worth more than what an app wanted to do to it.
+                // As in RapidSMS: a message that was made is worth more than what an app wanted to do to it.
                 Err(error) => {
                     tracing::error!(message_id = %ids.id, app = app.name(), %error, "failed in outgoing; sent all the same");
                 }

@@ -2,19 +2,25 @@
 //!
 //! The way of a request: [`routes`] finds its endpoint by path, a [form](forms) authenticates, decodes and validates it,
 //! the message is published, and 200 is answered when the queue has confirmed it, never before. Every other answer is
-//! a [`refusal::Refusal`].
+//! a [`refusal::Refusal`]. Programs that send have an [`api`] of their own.
 
 pub mod routes;
 
 pub mod forms;
 
+pub mod api;
+
 pub mod auth;
+
+pub mod body;
+
+pub mod publishing;
 
 pub mod request;
 
 pub mod refusal;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use shared::{
     admin::{self, Pages},
@@ -25,14 +31,13 @@ use shared::{
 };
 use tokio::net::TcpListener;
 
-use self::routes::Endpoints;
+use self::publishing::Publisher;
 
 /// The service, with its ports bound.
 pub struct Ingress {
     public: TcpListener,
     admin: TcpListener,
-    endpoints: Endpoints,
-    head_timeout: Duration,
+    config: Config,
 }
 
 impl Ingress {
@@ -41,8 +46,7 @@ impl Ingress {
         Ok(Self {
             public: admin::bind(config.ingress.listen, "ingress.listen").await?,
             admin: admin::bind(config.ingress.admin_listen, "ingress.admin_listen").await?,
-            endpoints: Endpoints::new(config),
-            head_timeout: config.ingress.request_timeout,
+            config: config.clone(),
         })
     }
 
@@ -62,9 +66,12 @@ impl Ingress {
 
     /// Serves until a stop is asked for and every request is answered. `more` goes to the private pages.
     pub async fn run(self, queue: &Arc<dyn Queue>, more: Pages, lifecycle: &Lifecycle) {
+        let publisher = Publisher::new(Arc::clone(queue) as _);
+        let router = more.router.merge(api::private(&self.config, publisher.clone()));
+        let more = Pages { router, ..more };
         let pages = admin::routes(Arc::clone(queue), lifecycle.clone(), more);
         lifecycle.spawn("private listener", admin::serve(self.admin, pages, lifecycle.clone()));
-        let service = routes::router(self.endpoints, Arc::clone(queue) as _);
-        http::serve(self.public, service, self.head_timeout, lifecycle).await;
+        let service = routes::router(&self.config, publisher);
+        http::serve(self.public, service, self.config.ingress.request_timeout, lifecycle).await;
     }
 }

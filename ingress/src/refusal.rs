@@ -10,8 +10,10 @@ use axum::{
 };
 use shared::queue::PublishError;
 
-/// How long a provider shall wait before it repeats a request that could not be queued, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+use crate::body::BodyError;
+
+/// How long a sender shall wait before it repeats a request that could not be queued, in seconds.
+pub(crate) const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// What the body of every 400 starts with, as RapidSMS's does.
 const INVALID: &str = "form failed to validate";
@@ -42,6 +44,16 @@ pub enum Refusal {
     Invalid(Vec<Problem>),
     /// 503: the queue did not confirm.
     Unavailable(PublishError),
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge(limit) => Self::TooLarge(limit),
+            BodyError::TooSlow(limit) => Self::TooSlow(limit),
+            BodyError::Unreadable => Self::Unreadable,
+        }
+    }
 }
 
 /// What is wrong with one field.

@@ -1,26 +1,30 @@
-//! The public listener: every path of every endpoint goes to one route function.
+//! The public listener: every path of every endpoint goes to one route function, and the API has its own.
 
 pub mod messages;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+pub mod submit;
+
+use std::{collections::HashMap, sync::Arc};
 
 use axum::Router;
-use metrics::{Counter, Histogram};
+use metrics::Counter;
 use percent_encoding::percent_decode_str;
 use shared::{
     config::{Config, auth::Auth},
     message::BackendName,
-    queue::Publish,
     telemetry::Privacy,
 };
 
-use crate::forms::{self, Form};
+use crate::{
+    api, body,
+    forms::{self, Form},
+    publishing::Publisher,
+};
 
 /// The endpoints by path, and the limits that hold for all.
-pub struct Endpoints {
+struct Endpoints {
     by_path: HashMap<String, Arc<Endpoint>>,
-    max_body_bytes: usize,
-    request_timeout: Duration,
+    body: body::Limits,
     privacy: Privacy,
 }
 
@@ -34,8 +38,7 @@ pub struct Endpoint {
 
 impl Endpoints {
     /// The endpoints of `config`.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
+    fn new(config: &Config) -> Self {
         let mut by_path = HashMap::new();
         for settings in &config.endpoints {
             let endpoint = Arc::new(Endpoint {
@@ -46,12 +49,7 @@ impl Endpoints {
             });
             by_path.extend(settings.paths.iter().map(|path| (path.clone(), Arc::clone(&endpoint))));
         }
-        Self {
-            by_path,
-            max_body_bytes: config.ingress.max_body_bytes,
-            request_timeout: config.ingress.request_timeout,
-            privacy: Privacy::new(&config.logging),
-        }
+        Self { by_path, body: body::Limits::of(&config.ingress), privacy: Privacy::new(&config.logging) }
     }
 
     /// The endpoint at `path`, with or without a trailing slash, however it is escaped.
@@ -64,13 +62,13 @@ impl Endpoints {
 /// What the route function needs.
 pub struct State {
     endpoints: Endpoints,
-    queue: Arc<dyn Publish>,
-    publishing: Histogram,
+    publisher: Publisher,
 }
 
-/// The public service. The paths are the operator's, so they are looked up in a map, not in a route table.
-pub fn router(endpoints: Endpoints, queue: Arc<dyn Publish>) -> Router {
-    let publishing = metrics::histogram!("gateway_publish_seconds");
-    let state = Arc::new(State { endpoints, queue, publishing });
-    Router::new().fallback(messages::receive_message).with_state(state)
+/// The public service. The paths are the operator's, so they are looked up in a map, not in a route table; but for those of
+/// the API, which no endpoint has.
+pub fn router(config: &Config, publisher: Publisher) -> Router {
+    let api = api::public(config, publisher.clone());
+    let state = Arc::new(State { endpoints: Endpoints::new(config), publisher });
+    Router::new().fallback(messages::receive_message).with_state(state).merge(api)
 }

@@ -24,7 +24,8 @@ use crate::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pages that a process may have.
-const PAGES: [&str; 4] = ["/health/live", "/health/ready", "/metrics", "/httptester/"];
+const PAGES: [&str; 6] =
+    ["/health/live", "/health/ready", "/metrics", "/httptester/", "/api/v1/messages", "/api/v1/openapi.json"];
 
 /// Opens a listener. `key` is where the address came from, for the one line that a failure gets.
 pub async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {

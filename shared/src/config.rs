@@ -9,6 +9,8 @@ mod reader;
 
 mod problem;
 
+pub mod api;
+
 pub mod apps;
 
 pub mod auth;
@@ -24,6 +26,7 @@ mod rate;
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 pub use self::{
+    api::Api,
     apps::App,
     backends::{Backend, Engine},
     endpoints::Endpoint,
@@ -59,6 +62,8 @@ pub struct Config {
     pub endpoints: Vec<Endpoint>,
     /// The router's apps, in order.
     pub apps: Vec<App>,
+    /// The programs that may send through the public listener.
+    pub api: Api,
 }
 
 /// `[ingress]`.
@@ -146,6 +151,7 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
     let endpoints = endpoints::read(root.sections("endpoints"), &backends, ingress.as_ref());
     let app_timeout = dispatcher.as_ref().map_or(Duration::MAX, |dispatcher| dispatcher.app_timeout);
     let apps = apps::read(root.sections("apps"), app_timeout);
+    let api = root.section("api").map(|section| api::read(section, &backends)).unwrap_or_default();
     root.finish();
     Some(Config {
         project_name,
@@ -157,6 +163,7 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
         backends: backends.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect(),
         endpoints,
         apps,
+        api,
     })
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     clock::UnixMillis,
-    message::{IncomingMessage, MessageId, OutgoingMessage},
+    message::{IncomingMessage, MessageId, OutgoingMessage, SubmittedMessage},
 };
 
 /// What an envelope can carry.
@@ -35,6 +35,18 @@ impl Payload for IncomingMessage {
     }
 }
 
+impl Payload for SubmittedMessage {
+    const TYPE: &'static str = "submit.v1";
+
+    fn id(&self) -> MessageId {
+        self.id
+    }
+
+    fn accepted_at(&self) -> UnixMillis {
+        self.accepted_at
+    }
+}
+
 impl Payload for OutgoingMessage {
     const TYPE: &'static str = "outgoing.v1";
 
@@ -44,6 +56,30 @@ impl Payload for OutgoingMessage {
 
     fn accepted_at(&self) -> UnixMillis {
         self.accepted_at
+    }
+}
+
+/// What one queue carries: a payload, or one of several.
+pub trait Carried: Sized {
+    /// The types that it may have.
+    const TYPES: &'static [&'static str];
+
+    /// Reads an envelope whose type is `kind`; nothing when that is none of the types.
+    fn read(kind: &str, body: &[u8]) -> Option<serde_json::Result<Self>>;
+
+    /// When the message, or the one that it answers, was accepted.
+    fn accepted_at(&self) -> UnixMillis;
+}
+
+impl<P: Payload> Carried for P {
+    const TYPES: &'static [&'static str] = &[P::TYPE];
+
+    fn read(kind: &str, body: &[u8]) -> Option<serde_json::Result<Self>> {
+        (kind == P::TYPE).then(|| serde_json::from_slice(body))
+    }
+
+    fn accepted_at(&self) -> UnixMillis {
+        Payload::accepted_at(self)
     }
 }
 
@@ -59,12 +95,12 @@ pub enum DecodeError {
         column: usize,
     },
     /// A type, or a version of it, that this program does not know.
-    #[error("unknown message type `{found}`, this program reads `{expected}`")]
+    #[error("unknown message type `{found}`, this program reads `{}`", .expected.join("` and `"))]
     UnknownType {
         /// The type in the envelope.
         found: String,
-        /// The type that this queue carries.
-        expected: &'static str,
+        /// The types that this queue carries.
+        expected: &'static [&'static str],
     },
 }
 
@@ -98,12 +134,12 @@ pub fn encode<P: Payload>(payload: &P) -> Bytes {
 }
 
 /// Reads what [`encode`] wrote, in this or another version of the program.
-pub fn decode<P: Payload>(body: &[u8]) -> Result<P, DecodeError> {
+pub fn decode<C: Carried>(body: &[u8]) -> Result<C, DecodeError> {
     let head: Head = serde_json::from_slice(body)?;
-    if head.r#type != P::TYPE {
-        return Err(DecodeError::UnknownType { found: head.r#type, expected: P::TYPE });
+    match C::read(&head.r#type, body) {
+        Some(read) => Ok(read?),
+        None => Err(DecodeError::UnknownType { found: head.r#type, expected: C::TYPES }),
     }
-    Ok(serde_json::from_slice(body)?)
 }
 
 #[cfg(test)]
@@ -116,6 +152,7 @@ mod tests {
 
     const INCOMING_V1: &str = include_str!("../fixtures/incoming.v1.json");
     const NO_REPLY: &str = include_str!("../fixtures/incoming.v1.no_reply.json");
+    const SUBMIT_V1: &str = include_str!("../fixtures/submit.v1.json");
     const OUTGOING_V1: &str = include_str!("../fixtures/outgoing.v1.json");
 
     #[test]
@@ -132,6 +169,13 @@ mod tests {
         let message: IncomingMessage = decode(NO_REPLY.trim().as_bytes()).unwrap();
         assert!(message.no_reply);
         assert_eq!(encode(&message), NO_REPLY.trim().as_bytes());
+    }
+
+    #[test]
+    fn golden_submit_v1_is_read_and_written_to_the_byte() {
+        let message: SubmittedMessage = decode(SUBMIT_V1.trim().as_bytes()).unwrap();
+        assert_eq!((message.caller.as_str(), message.identities.len()), ("survey", 2));
+        assert_eq!(encode(&message), SUBMIT_V1.trim().as_bytes());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is passed between the services: [`IncomingMessage`], [`OutgoingMessage`], and the words they are made of.
+//! What is passed between the services: [`IncomingMessage`], [`SubmittedMessage`], [`OutgoingMessage`], and the words
+//! they are made of.
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
@@ -7,7 +8,7 @@ use uuid::Uuid;
 
 use crate::clock::UnixMillis;
 
-/// The most identities that one queued [`OutgoingMessage`] carries.
+/// The most identities that one queued [`SubmittedMessage`] or [`OutgoingMessage`] carries.
 pub const MAX_IDENTITIES: usize = 200;
 
 /// The field of a message that has the provider's own id of it.
@@ -15,6 +16,9 @@ pub const EXTERNAL_ID: &str = "external_id";
 
 /// The namespace of the ids that are made from a provider's own.
 const PROVIDERS: Uuid = Uuid::from_u128(0x6f1d_1f0e_52c5_4d4b_9b0e_8a4c_7d2e_93a6);
+
+/// The namespace of the ids that are made from the ids of callers. Never to be changed: a repeat would be another message.
+const SUBMISSIONS: Uuid = Uuid::from_u128(0x6d6a_2c1e_5f0b_4c39_9a57_3e8d_71b2_04f6);
 
 /// The name of a backend: a configured way in and out to one provider account. Matches `[A-Za-z0-9_-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -128,6 +132,12 @@ impl MessageId {
         Self(Uuid::new_v5(&PROVIDERS, format!("{backend}/{external_id}").as_bytes()))
     }
 
+    /// The id of what `caller` submits under an id of its own: a repeat has the same one.
+    #[must_use]
+    pub fn submitted(caller: &str, own_id: &str) -> Self {
+        Self(Uuid::new_v5(&Uuid::new_v5(&SUBMISSIONS, caller.as_bytes()), own_id.as_bytes()))
+    }
+
     /// The id of the `position`th message made in response to this one.
     ///
     /// UUID version 5: a redelivered message makes the same replies, so a copy of a reply can be recognised.
@@ -176,6 +186,30 @@ pub struct IncomingMessage {
     pub no_reply: bool,
 }
 
+/// A message that a program submitted, or the part of it for 1 to [`MAX_IDENTITIES`] of its recipients. The outgoing phase
+/// of the apps is still before it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubmittedMessage {
+    /// Ours; made from the id of the submission.
+    pub id: MessageId,
+    /// The submission that this is a part of, by the id that the caller was told.
+    pub submission: MessageId,
+    /// Who submitted it: the name of a token, or nobody in particular on the private listener.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub caller: String,
+    /// When ingress accepted it.
+    pub accepted_at: UnixMillis,
+    /// The backend to send it through.
+    pub backend: BackendName,
+    /// Who shall get it, each once.
+    pub identities: Vec<Identity>,
+    /// What it says.
+    pub text: String,
+    /// What the engine may need beside the text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+}
+
 /// A message to send: one text for one backend and 1 to [`MAX_IDENTITIES`] identities, final.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutgoingMessage {
@@ -192,7 +226,7 @@ pub struct OutgoingMessage {
     /// The message that this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_response_to: Option<MessageId>,
-    /// What the engine may need beside the text: the fields of the message that this one answers.
+    /// What the engine may need beside the text: the fields of the message that led to this one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
 }
@@ -200,6 +234,15 @@ pub struct OutgoingMessage {
 impl fmt::Debug for IncomingMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IncomingMessage")
+            .field("id", &self.id)
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SubmittedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubmittedMessage")
             .field("id", &self.id)
             .field("backend", &self.backend)
             .finish_non_exhaustive()
@@ -244,6 +287,16 @@ mod tests {
         for (backend, external_id) in [("b", "SM2"), ("b", "sm1"), ("B", "SM1"), ("bS", "M1"), ("b", "/SM1")]
         {
             assert_ne!(id(backend, external_id), id("b", "SM1"), "{backend} {external_id}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_caller_is_always_the_same_and_no_other_callers() {
+        let id = MessageId::submitted("survey", "a");
+        // What was told to a caller once is what its repeat is told, by whatever version.
+        assert_eq!(id.to_string(), "9b12861a-61ee-5bec-902d-bc22069c41f4");
+        for other in [("survey", "b"), ("clinic", "a"), ("", "a"), ("surve", "ya")] {
+            assert_ne!(id, MessageId::submitted(other.0, other.1), "{other:?}");
         }
     }
 

@@ -35,6 +35,8 @@ use crate::{
 pub enum Route {
     /// From outside, to the router.
     Incoming(BackendName),
+    /// Submitted by a program, to the router.
+    Submit(BackendName),
     /// To one backend's engine.
     Outgoing(BackendName),
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Incoming(backend) => write!(f, "incoming.{backend}"),
+            Self::Submit(backend) => write!(f, "submit.{backend}"),
             Self::Outgoing(backend) => write!(f, "outgoing.{backend}"),
         }
     }
@@ -125,6 +128,8 @@ pub mod header {
     pub const REPLAYS: &str = "replays";
     /// When that was last, in milliseconds since 1970.
     pub const REPLAYED_AT: &str = "replayed-at";
+    /// The time, in milliseconds since 1970, after which the message is not to be sent any more.
+    pub const EXPIRES_AT: &str = "expires-at";
     /// W3C trace context.
     pub const TRACEPARENT: &str = "traceparent";
 }
@@ -147,6 +152,12 @@ impl Message {
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.headers.get(header::ATTEMPTS).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// After what time whoever submitted it does not want it to be sent any more, if they said.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<UnixMillis> {
+        self.headers.get(header::EXPIRES_AT)?.parse().ok().map(UnixMillis)
     }
 
     /// When a person last had it tried again, if ever.

@@ -25,11 +25,14 @@ mod kannel;
 
 mod parts;
 
+mod api;
+
 mod pause;
 
 mod webhook;
 
 mod dead_letters;
+
 mod poison;
 
 mod crashed;

@@ -91,8 +91,17 @@ async fn an_answer_may_have_no_body(shape: Shape) -> Result<()> {
 
 async fn the_private_listener_lists_its_pages(shape: Shape) -> Result<()> {
     let stack = Stack::start(shape, CONFIG, &["b"]).await?;
-    let pages = ["/health/live", "/health/ready", "/metrics", "/httptester/"];
-    for (path, lines) in [("/", &pages[..]), ("/httptester/", &["/httptester/b"])] {
+    let pages = [
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/httptester/",
+        "/api/v1/messages",
+        "/api/v1/openapi.json",
+    ];
+    // The dispatcher alone has no API.
+    let pages = if shape == Shape::Standalone { &pages[..] } else { &pages[..4] };
+    for (path, lines) in [("/", pages), ("/httptester/", &["/httptester/b"])] {
         for url in stack.admin_urls(path) {
             let answer = stack.client().get(url).send().await?;
             assert!(answer.headers()["content-type"].to_str()?.starts_with("text/plain"));

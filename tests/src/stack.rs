@@ -173,6 +173,13 @@ impl Stack {
         self.ingress[turn].ingress_url(path)
     }
 
+    /// The URL of `path` at the private listener of one of the ingress processes, each in turn.
+    #[must_use]
+    pub fn private_url(&self, path: &str) -> String {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.ingress.len();
+        self.ingress[turn].admin_url(path)
+    }
+
     /// The URL of `path` at the private listener of each process that sends.
     #[must_use]
     pub fn admin_urls(&self, path: &str) -> Vec<String> {

@@ -2,8 +2,8 @@ use std::sync::Mutex;
 
 use shared::{
     clock::UnixMillis,
-    message::{BackendName, Identity, MessageId, OutgoingMessage},
-    queue::{Destination, Route, Settle},
+    message::{Identity, MessageId, OutgoingMessage},
+    queue::{Destination, Route, Settle, header},
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -110,17 +110,14 @@ impl Bench {
     }
 
     async fn deliver_accepted(&mut self, accepted_at: UnixMillis, identities: &[&str], text: &str) {
-        let backend: BackendName = "b".parse().unwrap();
-        let payload = OutgoingMessage {
-            id: MessageId::new(),
-            accepted_at,
-            backend: backend.clone(),
-            identities: identities.iter().map(|identity| Identity::from(*identity)).collect(),
-            text: text.to_owned(),
-            in_response_to: None,
-            fields: std::collections::BTreeMap::new(),
-        };
-        self.deliver_message(Message::new(&Route::Outgoing(backend), &payload, Headers::new())).await;
+        self.deliver_message(message(accepted_at, identities, text)).await;
+    }
+
+    /// A message that is not to be sent after `expires_at`.
+    async fn deliver_until(&mut self, expires_at: UnixMillis, identities: &[&str], text: &str) {
+        let mut message = message(clock::now(), identities, text);
+        message.headers.insert(header::EXPIRES_AT.to_owned(), expires_at.0.to_string());
+        self.deliver_message(message).await;
     }
 
     async fn deliver_message(&mut self, message: Message) {
@@ -153,6 +150,19 @@ impl Bench {
     fn settled(&self) -> Vec<(u64, &'static str)> {
         self.session.settled.lock().unwrap().clone()
     }
+}
+
+fn message(accepted_at: UnixMillis, identities: &[&str], text: &str) -> Message {
+    let payload = OutgoingMessage {
+        id: MessageId::new(),
+        accepted_at,
+        backend: "b".parse().unwrap(),
+        identities: identities.iter().map(|identity| Identity::from(*identity)).collect(),
+        text: text.to_owned(),
+        in_response_to: None,
+        fields: std::collections::BTreeMap::new(),
+    };
+    Message::new(&Route::Outgoing(payload.backend.clone()), &payload, Headers::new())
 }
 
 #[tokio::test]
@@ -227,19 +237,7 @@ async fn poison_is_dead_lettered_alone() {
     bench.gate.add_permits(10);
     bench.deliver(&["1"], "panic").await;
     bench.deliver(&["1"], "neighbour").await;
-    let mut undecodable = Message::new::<OutgoingMessage>(
-        &Route::Outgoing("b".parse().unwrap()),
-        &OutgoingMessage {
-            id: MessageId::new(),
-            accepted_at: UnixMillis(0),
-            backend: "b".parse().unwrap(),
-            identities: Vec::new(),
-            text: String::new(),
-            in_response_to: None,
-            fields: std::collections::BTreeMap::new(),
-        },
-        Headers::new(),
-    );
+    let mut undecodable = message(UnixMillis(0), &[], "");
     undecodable.body = "not json".into();
     bench.deliver_message(undecodable).await;
     assert_eq!(
@@ -261,6 +259,22 @@ async fn what_is_too_old_is_not_tried() {
     assert_eq!(bench.next_begun().await, "new");
     bench.nothing_begins().await;
     assert_eq!(bench.settled(), [(1, "expired"), (2, "done")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_a_time_of_its_own_is_not_tried_after_it_nor_held_beyond_it() {
+    let (mut bench, minute) = (Bench::new(2), Duration::from_secs(60));
+    bench.deliver(&["1"], "slow").await;
+    bench.deliver_until(clock::now(), &["2"], "late").await;
+    bench.deliver_until(clock::now().plus(minute), &["1"], "behind").await;
+    assert_eq!(bench.next_begun().await, "slow");
+    bench.nothing_begins().await;
+    assert_eq!(bench.settled(), [(2, "expired")]);
+    tokio::time::advance(minute).await;
+    bench.gate.add_permits(5);
+    bench.nothing_begins().await;
+    // At its next delivery it is late as well.
+    assert_eq!(bench.settled(), [(2, "expired"), (1, "done"), (3, "back")]);
 }
 
 #[tokio::test(start_paused = true)]

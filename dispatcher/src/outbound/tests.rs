@@ -124,6 +124,10 @@ impl Bench {
     }
 
     async fn send_to(&self, identities: &[&str], headers: Headers) -> Disposition {
+        self.send_within(HOLD, identities, headers).await
+    }
+
+    async fn send_within(&self, hold: Duration, identities: &[&str], headers: Headers) -> Disposition {
         let id = format!("{:0>32}", identities.join(""));
         let payload = OutgoingMessage {
             id: MessageId(uuid::Uuid::parse_str(&id).unwrap()),
@@ -136,7 +140,7 @@ impl Bench {
         };
         let queued = Message::new(&Route::Outgoing(payload.backend.clone()), &payload, headers);
         let receipt = self.session.receipt();
-        self.outbound.run(&queued, payload, Hold::new(&receipt, Instant::now() + HOLD)).await
+        self.outbound.run(&queued, payload, Hold::new(&receipt, Instant::now() + hold)).await
     }
 
     /// Sends in as many deliveries as it takes, as long as it only goes back to the end of the queue.
@@ -288,6 +292,20 @@ async fn a_number_that_is_refused_alone_keeps_no_other_of_its_message_waiting() 
     let disposition = bench.beside_others(bench.deliver(&["9", "8"])).await;
     let Disposition::Retry { class, headers, .. } = disposition else { panic!("{disposition:?}") };
     assert_eq!((class, headers[header::SENT].as_str()), ("unavailable", r#"["1/1"]"#));
+}
+
+/// It may be late by then.
+#[tokio::test(start_paused = true)]
+async fn no_call_is_made_after_a_message_shall_be_given_back() {
+    let bench = limited(1.0);
+    let disposition = bench.send_within(Duration::from_millis(1500), &["1", "2"], Headers::new()).await;
+    let Disposition::Continue { headers } = disposition else { panic!("{disposition:?}") };
+    assert_eq!((bench.called(), headers[header::SENT].as_str()), (vec!["1".to_owned()], r#"["0/1"]"#));
+
+    let bench = Bench::new(&[], OnUnknown::DeadLetter);
+    let disposition = bench.send_within(Duration::ZERO, &["1"], Headers::new()).await;
+    assert_eq!(disposition, Disposition::Continue { headers: Headers::new() });
+    assert!(bench.called().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -149,6 +149,34 @@ async fn outgoing_runs_in_reverse_may_cancel_and_its_failure_changes_nothing() {
     assert_eq!(route(&["handle", "fail outgoing", ""]).await.1, ["A in handleCBA"]);
 }
 
+fn submitted(recipients: u16) -> SubmittedMessage {
+    SubmittedMessage {
+        id: MessageId(uuid::Uuid::from_u128(8)),
+        submission: MessageId(uuid::Uuid::from_u128(9)),
+        caller: "survey".to_owned(),
+        accepted_at: UnixMillis(1),
+        backend: "b".parse().unwrap(),
+        identities: (0..recipients).map(|number| number.to_string().into()).collect(),
+        text: "news".to_owned(),
+        fields: BTreeMap::from([("sender".to_owned(), "CLINIC".to_owned())]),
+    }
+}
+
+#[tokio::test]
+async fn what_is_submitted_runs_through_outgoing_alone() {
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let probe = |name, acts_in| Box::new(Probe { name, acts_in, seen: Arc::clone(&seen) }) as Box<dyn App>;
+    let router = Router::new(vec![probe("A", "filter"), probe("B", "")], &config(""));
+    let messages = router.submit(submitted(200)).await;
+    let [message] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!((message.text.as_str(), message.identities.len()), ("newsBA", 200));
+    assert_eq!((message.id, message.in_response_to), (submitted(1).id.response(0), None));
+    assert_eq!((message.accepted_at, message.fields["sender"].as_str()), (UnixMillis(1), "CLINIC"));
+    assert!(seen.lock().unwrap().is_empty());
+    let router = Router::new(vec![probe("A", "cancel")], &config(""));
+    assert!(router.submit(submitted(1)).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_failing_app_is_named_with_its_phase() {
     let (outcome, replies, _) = route(&["handle", "fail"]).await;

@@ -1,6 +1,6 @@
-//! Receives a provider's message: the one place that answers 200, and only after the queue has confirmed.
+//! Receives a provider's message: it is answered with success only after the queue has confirmed.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     body::{Body, HttpBody},
@@ -8,18 +8,17 @@ use axum::{
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use shared::{
     clock,
     message::{EXTERNAL_ID, IncomingMessage, MessageId},
-    queue::{Message, Route, header as queue_header},
+    queue::{Headers, Message, Route, header as queue_header},
     trace,
 };
 
 use super::{Endpoint, State};
 use crate::{
-    auth,
+    auth, body,
     forms::{Answer, Reading},
     refusal::Refusal,
     request::Request,
@@ -72,9 +71,12 @@ async fn accept<'e>(
         at: clock::now(),
     };
     auth::check_head(&endpoint.auth, &request)?;
-    request.body = read_body(state, body).await?;
+    request.body = body::read(body, state.endpoints.body).await?;
     let message = message(endpoint, read(endpoint, &request)?);
-    publish(state, &message, request.header(queue_header::TRACEPARENT)).await?;
+    let traceparent = trace::child_of(request.header(queue_header::TRACEPARENT));
+    let headers = Headers::from([(queue_header::TRACEPARENT.to_owned(), traceparent)]);
+    let queued = Message::new(&Route::Incoming(message.backend.clone()), &message, headers);
+    state.publisher.publish(vec![queued]).await.map_err(Refusal::Unavailable)?;
     endpoint.accepted.increment(1);
     let privacy = state.endpoints.privacy;
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
@@ -103,44 +105,6 @@ fn message(endpoint: &Endpoint, reading: Reading) -> IncomingMessage {
         fields: reading.fields,
         no_reply: reading.no_reply,
     }
-}
-
-async fn read_body(state: &State, body: Body) -> Result<Bytes, Refusal> {
-    let limit = state.endpoints.max_body_bytes;
-    let timeout = state.endpoints.request_timeout;
-    // Before the first read, which would ask a client that waits for `100 Continue` to send it all.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(Refusal::TooLarge(limit));
-    }
-    let reading = async {
-        let mut chunks = body.into_data_stream();
-        // Most bodies come in one piece, which is not copied.
-        let mut first = Bytes::new();
-        let mut all = BytesMut::new();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| Refusal::Unreadable)?;
-            if first.len() + all.len() + chunk.len() > limit {
-                return Err(Refusal::TooLarge(limit));
-            }
-            if first.is_empty() && all.is_empty() {
-                first = chunk;
-            } else {
-                all.extend_from_slice(&std::mem::take(&mut first));
-                all.extend_from_slice(&chunk);
-            }
-        }
-        Ok(if all.is_empty() { first } else { all.freeze() })
-    };
-    tokio::time::timeout(timeout, reading).await.unwrap_or(Err(Refusal::TooSlow(timeout)))
-}
-
-async fn publish(state: &State, message: &IncomingMessage, traceparent: Option<&str>) -> Result<(), Refusal> {
-    let headers = BTreeMap::from([(queue_header::TRACEPARENT.to_owned(), trace::child_of(traceparent))]);
-    let route = Route::Incoming(message.backend.clone());
-    let begun = Instant::now();
-    let published = state.queue.publish(Message::new(&route, message, headers)).await;
-    state.publishing.record(begun.elapsed());
-    published.map_err(Refusal::Unavailable)
 }
 
 fn success(id: MessageId, answer: &Answer) -> Response {

@@ -14,6 +14,7 @@ pub use self::{
 };
 use super::{
     Ingress,
+    api::PREFIX,
     auth::{self, Auth, Credentials},
     backends::{self, Backend},
     problem::Origin,
@@ -81,7 +82,10 @@ fn read_one(
     Some(Endpoint { paths, backend: backend?, auth, form, fields, charset })
 }
 
-fn read_backend(entry: &Entry<'_>, backends: &BTreeMap<BackendName, Option<Backend>>) -> Option<BackendName> {
+pub(super) fn read_backend(
+    entry: &Entry<'_>,
+    backends: &BTreeMap<BackendName, Option<Backend>>,
+) -> Option<BackendName> {
     let name = String::read(entry.clone())?;
     let known = name.parse().ok().filter(|name| backends.contains_key(name));
     known.or_else(|| {
@@ -150,7 +154,11 @@ fn read_path(entry: &Entry<'_>) -> Option<String> {
     if !path.starts_with('/') || !path.bytes().all(allowed) || path.contains("//") {
         return entry.problem("a path starts with `/` and has no space, `?`, `#`, `%` or `//`");
     }
-    Some(path.strip_suffix('/').unwrap_or(&path).to_owned())
+    let path = path.strip_suffix('/').unwrap_or(&path);
+    if path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return entry.problem(format!("paths from `{PREFIX}/` on are the API's; write another one"));
+    }
+    Some(path.to_owned())
 }
 
 struct Charset(&'static encoding_rs::Encoding);

@@ -169,9 +169,10 @@ impl<'n> Section<'n> {
 
     /// Opens each table of the array at `key`.
     pub(super) fn sections(&mut self, key: &'static str) -> Vec<Section<'n>> {
+        let path = self.path_of(key);
         let entries = self.entry(key).and_then(|entry| {
             if matches!(entry.node.value, Value::Table(_)) {
-                return entry.problem(format!("an array is wanted, not a table; write [[{key}]]"));
+                return entry.problem(format!("an array is wanted, not a table; write [[{path}]]"));
             }
             items(entry)
         });
@@ -235,7 +236,8 @@ impl Entry<'_> {
     }
 }
 
-fn items(entry: Entry<'_>) -> Option<Vec<Entry<'_>>> {
+/// The items of an array.
+pub(super) fn items(entry: Entry<'_>) -> Option<Vec<Entry<'_>>> {
     let entry = entry.structured();
     let Value::Array(values) = entry.node.value else {
         return entry.wanted_structure("an array", r#"["5s", "30s"]"#);

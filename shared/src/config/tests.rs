@@ -69,7 +69,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
             "g.toml:7: backends.b b: a backend name is 1 to 64 letters, digits, `_` or `-`",
             "g.toml:10: endpoints[0].backend: there is no backend `nobody`; known: a; write [backends.nobody] with its engine",
             "g.toml:13: apps[0].app: `eccho` is not known; did you mean `echo`?",
-            "g.toml:14: colours: unknown key; known: project_name, drain_timeout, queue, ingress, dispatcher, logging, backends, endpoints, apps",
+            "g.toml:14: colours: unknown key; known: project_name, drain_timeout, queue, ingress, dispatcher, logging, backends, endpoints, apps, api",
         ]
     );
 }

@@ -45,9 +45,13 @@ impl RetryPolicy {
         Self { ladder: retry.clone(), max_attempts: *max_attempts, expire_after: *expire_after }
     }
 
-    /// Whether `message`, accepted then, is too old to be tried. One that a person had tried again has its time anew.
+    /// Whether `message`, accepted then, is too old to be tried. One that a person had tried again has its time anew, but for
+    /// the time that its sender set.
     #[must_use]
     pub fn is_expired(&self, message: &Message, accepted_at: UnixMillis, now: UnixMillis) -> bool {
+        if is_late(message, now) {
+            return true;
+        }
         let begun = message.replayed_at().map_or(accepted_at, |replayed| replayed.max(accepted_at));
         now.since(begun) > self.expire_after
     }
@@ -73,7 +77,11 @@ impl RetryPolicy {
             }
             Disposition::Expire => {
                 let limit = humantime::format_duration(self.expire_after);
-                let reason = format!("older than queue.expire_after, {limit}: not tried any more");
+                let reason = if is_late(&message, now) {
+                    "the time that its sender set, expires_at, has passed: not tried any more".to_owned()
+                } else {
+                    format!("older than queue.expire_after, {limit}: not tried any more")
+                };
                 Settlement::Move(dead(message, EXPIRED, &reason), Destination::Dead)
             }
             Disposition::DeadLetter { class, reason, headers } => {
@@ -88,6 +96,11 @@ impl RetryPolicy {
         let rung = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
         self.ladder.get(rung).or(self.ladder.last()).copied().unwrap_or(Duration::from_secs(30))
     }
+}
+
+/// Whether the time that the sender set has passed.
+fn is_late(message: &Message, now: UnixMillis) -> bool {
+    message.expires_at().is_some_and(|expires_at| now >= expires_at)
 }
 
 /// Notes an attempt in the headers.
@@ -229,6 +242,21 @@ mod tests {
         assert_eq!((destination, moved.attempts()), (Destination::Dead, 0));
         assert_eq!(moved.headers[header::CLASS], "expired");
         assert_eq!(moved.headers[header::REASON], "older than queue.expire_after, 1m: not tried any more");
+    }
+
+    #[test]
+    fn the_time_that_the_sender_set_holds_for_a_replay_too() {
+        let mut message = message();
+        message.headers.insert(header::EXPIRES_AT.to_owned(), "5000".to_owned());
+        let expired =
+            |message: &Message, now| policy().is_expired(message, UnixMillis(1_000), UnixMillis(now));
+        assert!(!expired(&message, 4_999) && expired(&message, 5_000));
+        message.headers.insert(header::REPLAYED_AT.to_owned(), "5000".to_owned());
+        assert!(expired(&message, 5_000));
+
+        let (moved, destination) = moved(&policy(), message, Disposition::Expire, UnixMillis(5_000));
+        assert_eq!((destination, moved.headers[header::CLASS].as_str()), (Destination::Dead, "expired"));
+        assert!(moved.headers[header::REASON].starts_with("the time that its sender set, expires_at"));
     }
 
     #[test]

@@ -1,43 +1,22 @@
 //! The whole public service with a queue that records, or fails on purpose. No socket.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 
 use axum::{
     Router,
     body::to_bytes,
     http::{Request as HttpRequest, header},
 };
-use futures_util::{FutureExt, future::BoxFuture};
-use shared::{
-    config::Config,
-    envelope,
-    queue::{Publish, PublishError},
-};
+use shared::{config::Config, envelope, queue::PublishError};
 use tower::ServiceExt;
 
 use super::*;
-use crate::routes::{self, Endpoints};
+use crate::{
+    publishing::{Publisher, tests::Recorder},
+    routes,
+};
 
 mod golden;
-
-/// Keeps what was published, or answers with an error.
-#[derive(Default)]
-struct Recorder {
-    published: Mutex<Vec<Message>>,
-    error: Option<PublishError>,
-}
-
-impl Publish for Recorder {
-    fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
-        let answer = self.error.clone().map_or(Ok(()), Err);
-        self.published.lock().unwrap().push(message);
-        std::future::ready(answer).boxed()
-    }
-
-    fn publish_patiently(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
-        self.publish(message)
-    }
-}
 
 struct Service {
     router: Router,
@@ -62,7 +41,8 @@ impl Service {
         let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'httptester'\n{endpoints}");
         let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
         let queue = Arc::new(queue);
-        Self { router: routes::router(Endpoints::new(&config), Arc::clone(&queue) as _), queue }
+        let publisher = Publisher::new(Arc::clone(&queue) as _);
+        Self { router: routes::router(&config, publisher), queue }
     }
 
     async fn send(&self, request: axum::http::request::Builder, body: &str) -> (Response, String) {

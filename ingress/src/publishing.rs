@@ -1,0 +1,58 @@
+//! Publishes the messages of one request: whoever answers it waits here for all confirms.
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::future::try_join_all;
+use metrics::Histogram;
+use shared::queue::{Message, Publish, PublishError};
+
+/// The queue, and how long its confirms take.
+#[derive(Clone)]
+pub struct Publisher {
+    queue: Arc<dyn Publish>,
+    seconds: Histogram,
+}
+
+impl Publisher {
+    /// Publishes to `queue`.
+    #[must_use]
+    pub fn new(queue: Arc<dyn Publish>) -> Self {
+        Self { queue, seconds: metrics::histogram!("gateway_publish_seconds") }
+    }
+
+    /// Returns when the queue has confirmed every one of `messages`, or the first failed. All have one deadline.
+    pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let begun = Instant::now();
+        let published = try_join_all(messages.into_iter().map(|message| self.queue.publish(message))).await;
+        self.seconds.record(begun.elapsed());
+        published.map(drop)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::{FutureExt, future::BoxFuture};
+
+    use super::*;
+
+    /// Keeps what was published, or answers with an error.
+    #[derive(Default)]
+    pub(crate) struct Recorder {
+        pub(crate) published: Mutex<Vec<Message>>,
+        pub(crate) error: Option<PublishError>,
+    }
+
+    impl Publish for Recorder {
+        fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+            let answer = self.error.clone().map_or(Ok(()), Err);
+            self.published.lock().unwrap().push(message);
+            std::future::ready(answer).boxed()
+        }
+
+        fn publish_patiently(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+            self.publish(message)
+        }
+    }
+}
