@@ -18,7 +18,7 @@ const BACKEND: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbacke
 async fn every_app_answers(shape: Shape) -> Result<()> {
     // The quick-start's own apps, which the README shows.
     let quick_start = include_str!("../../gateway.toml");
-    let apps = quick_start.split_once("[[apps]]").context("gateway.toml has no apps")?.1;
+    let apps = quick_start.split_once("\n[[apps]]").context("gateway.toml has no apps")?.1;
     let config = format!("project_name = 'Clinic'\n{BACKEND}[[apps]]{apps}");
     let stack = Stack::start(shape, &config, &["b"]).await?;
     for (identity, text, reply) in [

@@ -25,7 +25,7 @@ const HANDLE: &str = include_str!("../../../fixtures/hook/request.handle.v1.json
 const OUTGOING: &str = include_str!("../../../fixtures/hook/request.outgoing.v1.json");
 
 /// What the signature of [`HANDLE`] is, by another implementation of HMAC-SHA256.
-const SIGNED: &str = "t=1795392000,v1=6da878662eafa0971756fa515cf2c0a90390f6275e431b8c99f5133a88e3e019";
+const SIGNED: &str = "t=1795392000,v1=7c900411e1eb4cd9f6d3f4be652064e7d56853e44ce18dce3745dfa694c9f797";
 
 fn id(number: u128) -> MessageId {
     MessageId(uuid::Uuid::from_u128(number))

@@ -7,6 +7,7 @@ use axum::{
     body::to_bytes,
     http::{Request as HttpRequest, header},
 };
+use futures_util::StreamExt;
 use shared::{config::Config, envelope, queue::PublishError};
 use tower::ServiceExt;
 
