@@ -19,10 +19,10 @@ class Handler:
 class KeywordHandler(Handler):
     @classmethod
     def dispatch(cls, message):
-        match = re.match(rf"\s*(?:{cls.keyword})(?:[\s,;:]+(.*))?\Z", message["text"], re.I | re.S)
+        match = re.match(rf"\s*(?:{cls.keyword})(?:[\s,;:]+(?P<rest>.*))?\Z", message["text"], re.I | re.S)
         if match:
             handler = cls(message)
-            handler.handle(match[1]) if match[1] else handler.help()
+            handler.handle(match["rest"]) if match["rest"] else handler.help()
             return handler.replies
 
 

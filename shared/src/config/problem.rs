@@ -90,7 +90,7 @@ pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
     let score = |candidate: &&str| strsim::damerau_levenshtein(word, candidate);
     match known.iter().min_by_key(|candidate| score(candidate)) {
         Some(near) if score(near) <= 1 + word.len() / 4 => format!("; did you mean `{near}`?"),
-        Some(_) if known.len() <= 16 => format!("; known: {}", known.join(", ")),
+        Some(_) if known.len() <= 24 => format!("; known: {}", known.join(", ")),
         _ => String::new(),
     }
 }

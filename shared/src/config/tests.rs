@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod documentation;
+
 mod engines;
 
 mod environment;
