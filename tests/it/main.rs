@@ -31,6 +31,8 @@ mod pause;
 
 mod webhook;
 
+mod migrating;
+
 mod dead_letters;
 
 mod poison;

@@ -1,8 +1,12 @@
-//! The example project in Python, as its README starts it.
+//! The example project in Python, as its README starts it; and scripts that run to their end.
 
-use std::{net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{client::client, eventually, ports, processes::Process, stack::DEADLINE};
 
@@ -55,4 +59,13 @@ impl Handlers {
         eventually("the handlers answer", DEADLINE, async || client.get(&url).send().await).await?;
         Ok(())
     }
+}
+
+/// Runs `script` in `folder`, from where it can import, and gives what it prints.
+pub fn run(folder: &Path, script: &str, env: &[(&str, &str)]) -> Result<String> {
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.envs(env.iter().copied()).output()?;
+    ensure!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
 }
