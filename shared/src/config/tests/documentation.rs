@@ -34,7 +34,8 @@ fn parse_example(example: &str) -> Config {
     for line in example.lines() {
         let name = line.strip_prefix("backend").and_then(|rest| rest.split('"').nth(1));
         if let Some(name) = name.filter(|name| !text.contains(&format!("[backends.{name}]"))) {
-            text += &format!("\n[backends.{name}]\nengine = 'httptester'\n");
+            let backend = format!("\n[backends.{name}]\nengine = 'httptester'\n");
+            text += &backend;
         }
     }
     if !text.contains("[queue]") {
