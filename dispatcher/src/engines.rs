@@ -224,6 +224,12 @@ impl Engines {
         tester
     }
 
+    /// The backend of this name.
+    #[must_use]
+    pub fn get(&self, name: &BackendName) -> Option<&Backend> {
+        self.backends.get(name)
+    }
+
     /// Each backend, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&BackendName, &Backend)> {
         self.backends.iter()

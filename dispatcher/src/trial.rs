@@ -18,8 +18,8 @@ use self::report::Report;
 use crate::{
     apps,
     engines::{
-        Backend, Engines,
-        calls::{Calls, Notes},
+        Engines, Part, SendError,
+        calls::{Call, Calls, Notes},
     },
     router::{Routed, Router},
 };
@@ -36,60 +36,91 @@ async fn run(config: &Config, trial: &Trial, apps: apps::Build, now: UnixMillis)
     }
     let shown = if trial.show_secrets { config.clone() } else { config.without_secrets() };
     let notes = Notes::default();
-    let noted = Calls::Noted(notes.clone());
-    let apps = if trial.call_apps { apps(config, &Calls::Made)? } else { apps(&shown, &noted)? };
-    let (router, engines) = (Router::new(apps, config), Engines::build(&shown, &noted)?);
+    let apps = if trial.call_apps {
+        apps(config, &Calls::Made)?
+    } else {
+        apps(&shown, &Calls::Noted(notes.clone()))?
+    };
+    let router = Router::new(apps, config);
+    let outlets = Outlets { real: Outlet::new(config)?, shown: Outlet::new(&shown)? };
     let message = incoming(trial, now);
     let mut report = Report::new(trial.show_secrets);
     report.message(&message);
     if !config.endpoints.iter().any(|endpoint| endpoint.backend == trial.backend) {
         report.no_endpoint(&trial.backend);
     }
-    let routed = router.route(message, 1).await;
-    report.not_asked(&notes.take());
-    let Routed { outcome, replies, cancelled, .. } = match routed {
-        Ok(routed) => routed,
-        Err(error) => {
-            report.failed(&error);
-            return Ok(report.finish());
-        }
-    };
-    report.outcome(outcome, replies.len() + cancelled.len());
-    for reply in &replies {
-        report.reply(reply);
-        match engines.iter().find(|(name, _)| **name == reply.backend) {
-            Some((_, backend)) => send(backend, reply, &notes, &mut report).await,
-            None => report.no_backend(&reply.backend),
+    let outcome = router.route(message, 1).await;
+    report.not_called(&notes.take());
+    match outcome {
+        Err(error) => report.failed(&error),
+        Ok(Routed { outcome, replies, cancelled, .. }) => {
+            report.outcome(outcome, replies.len() + cancelled.len());
+            for reply in &replies {
+                report.reply(reply);
+                outlets.send(reply, &mut report).await;
+            }
+            for cancelled in &cancelled {
+                report.cancelled(cancelled);
+            }
         }
     }
-    cancelled.iter().for_each(|cancelled| report.cancelled(cancelled));
     Ok(report.finish())
 }
 
-/// Sends each part, as far as a request.
-async fn send(backend: &Backend, reply: &OutgoingMessage, notes: &Notes, report: &mut Report) {
-    let parts = match backend.plan(reply) {
-        Ok(parts) => parts,
-        Err(error) => return report.refused(&error),
-    };
-    report.texts(&reply.text, &parts);
-    let is_cut = parts.iter().any(|part| part.number > 1);
-    for (number, part) in (1..).zip(&parts) {
-        report.part(number, part, is_cut);
-        // What the engine makes of the answer, which nobody gave, counts for nothing.
+/// Engines whose calls are noted.
+struct Outlet {
+    engines: Engines,
+    notes: Notes,
+}
+
+impl Outlet {
+    fn new(config: &Config) -> Result<Self, Failure> {
+        let notes = Notes::default();
+        Ok(Self { engines: Engines::build(config, &Calls::Noted(notes.clone()))?, notes })
+    }
+
+    /// The calls for `part`. What the engine makes of an answer that nobody gave counts for nothing.
+    async fn send(&self, part: &Part<'_>) -> Result<Vec<Call>, SendError> {
+        let Some(backend) = self.engines.get(&part.message.backend) else { return Ok(Vec::new()) };
         let sent = backend.engine.send(part).await;
-        match (&notes.take()[..], sent) {
-            ([], Ok(_)) => report.taken(),
-            ([], Err(error)) => report.refused(&error),
-            (calls, _) => calls.iter().for_each(|call| report.call(call)),
+        let calls = self.notes.take();
+        if calls.is_empty() { sent.map(|_| calls) } else { Ok(calls) }
+    }
+}
+
+/// The engines that know whether a request can be made, and those that make the one that is shown.
+struct Outlets {
+    real: Outlet,
+    shown: Outlet,
+}
+
+impl Outlets {
+    /// Sends each part, as far as a request.
+    async fn send(&self, reply: &OutgoingMessage, report: &mut Report) {
+        let Some(backend) = self.real.engines.get(&reply.backend) else {
+            return report.no_backend(&reply.backend);
+        };
+        let parts = match backend.plan(reply) {
+            Ok(parts) => parts,
+            Err(error) => return report.refused(&error),
+        };
+        report.texts(&reply.text, &parts);
+        let is_cut = parts.iter().any(|part| part.number > 1);
+        for (number, part) in (1..).zip(&parts) {
+            report.part(number, part, is_cut);
+            let shown = self.shown.send(part).await;
+            match self.real.send(part).await.and(shown) {
+                Ok(calls) if calls.is_empty() => report.taken(),
+                Ok(calls) => report.calls(&calls),
+                Err(error) => report.refused(&error),
+            }
         }
     }
 }
 
 /// The message as a form would have read it.
 fn incoming(trial: &Trial, now: UnixMillis) -> IncomingMessage {
-    let given = trial.fields.iter().filter(|(_, value)| !value.is_empty());
-    let fields: BTreeMap<String, String> = given.cloned().collect();
+    let fields: BTreeMap<String, String> = trial.fields.iter().cloned().collect();
     let external_id = fields.get(EXTERNAL_ID).map(|id| MessageId::external(&trial.backend, id));
     IncomingMessage {
         id: external_id.unwrap_or_default(),

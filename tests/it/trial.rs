@@ -109,6 +109,7 @@ async fn what_cannot_be_tried_is_told_with_the_exit_code() -> Result<()> {
         (&["--backend", "b", "a"], "--from <NUMBER>"),
         (&["--backend", "b", "--from", "1"], "<TEXT>"),
         (&["--backend", "b", "--from", "1", "--field", "x", "a"], "NAME=VALUE is wanted"),
+        (&["--backend", "b", "--from", " ", "a"], "no form takes a blank number"),
     ] {
         let finished = try_it("gateway", folder.path(), args).await?;
         assert_eq!((finished.code, finished.stdout.as_str()), (2, ""), "{args:?}");

@@ -35,7 +35,7 @@ const EXCERPT: usize = 200;
 pub(crate) struct Client {
     owner: String,
     calls: Calls,
-    client: reqwest::Client,
+    inner: reqwest::Client,
     max_answer_bytes: usize,
 }
 
@@ -73,7 +73,7 @@ impl Client {
             .build();
         let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
         let (owner, calls, max_answer_bytes) = (owner.to_owned(), calls.clone(), MAX_ANSWER_BYTES);
-        client.map(|client| Self { owner, calls, client, max_answer_bytes }).map_err(unusable)
+        client.map(|inner| Self { owner, calls, inner, max_answer_bytes }).map_err(unusable)
     }
 
     /// The same, reading so much of an answer.
@@ -87,7 +87,7 @@ impl Client {
             notes.note(Call::new(&self.owner, &request));
             return Ok(Answer::nothing());
         }
-        let response = self.client.execute(request).await.map_err(|error| lost(&error))?;
+        let response = self.inner.execute(request).await.map_err(|error| lost(&error))?;
         Ok(Answer::read(response, self.max_answer_bytes).await)
     }
 
@@ -99,7 +99,7 @@ impl Client {
         secret_headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         body: Vec<u8>,
     ) -> Result<Answer, SendError> {
-        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        let mut request = self.inner.post(url).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -45,7 +45,7 @@ impl Report {
     }
 
     /// The calls that apps would have made.
-    pub(super) fn not_asked(&mut self, calls: &[Call]) {
+    pub(super) fn not_called(&mut self, calls: &[Call]) {
         for call in calls {
             self.space();
             let told = format!("{}, as if it answered nothing; --call-apps calls it", call.caller);
@@ -67,7 +67,7 @@ impl Report {
         match outcome {
             Outcome::Filtered(app) => self.row("filtered", &one_line(&format!("by {app}"))),
             Outcome::Handled { app, phase } => {
-                self.row("claimed", &one_line(&format!("by {app}, in {phase}")))
+                self.row("claimed", &one_line(&format!("by {app}, in {phase}")));
             }
             Outcome::Unclaimed => self.row("claimed", "by nobody"),
         }
@@ -127,7 +127,13 @@ impl Report {
         self.row("refused", &one_line(&error.to_string()));
     }
 
-    pub(super) fn call(&mut self, call: &Call) {
+    pub(super) fn calls(&mut self, calls: &[Call]) {
+        for call in calls {
+            self.call(call);
+        }
+    }
+
+    fn call(&mut self, call: &Call) {
         let Call { caller: _, method, url, headers, body } = call;
         let mut lines = vec![format!("{method} {url}")];
         for Header { name, value, is_secret } in headers {

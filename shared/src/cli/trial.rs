@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Args, builder::NonEmptyStringValueParser};
+use clap::Args;
 use futures_util::future::BoxFuture;
 
 use super::out::Out;
@@ -20,7 +20,7 @@ pub struct Trial {
     #[arg(long, value_name = "NAME")]
     pub backend: BackendName,
     /// Who sends it.
-    #[arg(long, value_name = "NUMBER", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NUMBER", value_parser = number)]
     pub from: String,
     /// What the provider sent beside it, as `external_id=SM1`; may be given more than once.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
@@ -38,9 +38,26 @@ pub struct Trial {
 /// Tells what would become of a message.
 pub type Try = Box<dyn FnOnce(Config, Trial) -> BoxFuture<'static, Result<String, Failure>>>;
 
-fn field(written: &str) -> Result<(String, String), String> {
-    let (name, value) = written.split_once('=').ok_or("NAME=VALUE is wanted, such as external_id=SM1")?;
-    Ok((strip(name).to_owned(), strip(value).to_owned()))
+// All are stripped as a form strips them.
+
+fn number(written: &str) -> Result<String, &'static str> {
+    let number = strip(written);
+    if number.is_empty() {
+        Err("it is blank, and no form takes a blank number")
+    } else {
+        Ok(number.to_owned())
+    }
+}
+
+fn field(written: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = written.split_once('=').unwrap_or_default();
+    let (name, value) = (strip(name), strip(value));
+    let is_one = !name.is_empty() && !value.is_empty();
+    if is_one {
+        Ok((name.to_owned(), value.to_owned()))
+    } else {
+        Err("NAME=VALUE is wanted, such as external_id=SM1")
+    }
 }
 
 /// Tells it to standard output. Errors of apps that go on are told to standard error.
@@ -50,8 +67,6 @@ pub(super) async fn run(tell: Try, config: Config, mut trial: Trial) -> Result<(
         trial.text = io::read_to_string(io::stdin())
             .map_err(|error| Failure::new(Exit::Usage, format!("standard input is no text: {error}")))?;
     }
-    // As every form does.
-    trial.from = strip(&trial.from).to_owned();
     trial.text = strip(&trial.text).to_owned();
     let mut out = Out::default();
     out.line(tell(config, trial).await?.trim_end());

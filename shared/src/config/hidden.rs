@@ -92,7 +92,9 @@ fn hide(secret: &mut SecretString) {
 }
 
 fn hide_secrets(named: &mut [(String, SecretString)]) {
-    named.iter_mut().for_each(|(_, value)| hide(value));
+    for (_, value) in named {
+        hide(value);
+    }
 }
 
 fn hide_basic(basic: &mut Basic) {
@@ -104,7 +106,9 @@ fn hide_template(template: &mut Template) {
 }
 
 fn hide_templates(named: &mut [(String, Template)]) {
-    named.iter_mut().for_each(|(_, template)| hide_template(template));
+    for (_, template) in named {
+        hide_template(template);
+    }
 }
 
 fn hide_json_template(json: &mut JsonTemplate) {

@@ -33,67 +33,75 @@ const SECRETS: &str = "[queue]\nurl = 'embedded:x'\n\
     sendsms_params = { username = 'SECRET', password = '${KEY}', smsc = 5319 }\n\
     [backends.e]\nengine = 'twilio'\naccount_sid = 'AC1'\nauth_token = 'SECRET'\nfrom = '123'\n\
     [backends.f]\nengine = 'vumi'\nsendsms_url = 'http://h/s?SECRET'\nsendsms_user = 'u'\nsendsms_pass = 'SECRET'\n\
-    sendsms_params = { token = 'SECRET', more = { list = [5319, 'SECRET'] } }\n\
+    sendsms_params = { more = { list = [5319, 'SECRET'] }, token = 'SECRET' }\n\
     [[apps]]\napp = 'webhook'\nurl = 'https://u:SECRET@h/SECRET'\nsecret = 'SECRET'\nheaders = { A = 'SECRET' }\n\
     [[apps]]\napp = 'forward'\nurl = 'https://h?SECRET'\n";
 
 /// All that engines and apps could show.
 fn shown(config: &Config) -> Vec<String> {
-    let mut shown = Vec::new();
-    let mut say = |text: &str| shown.push(text.to_owned());
-    let render = |template: &Template| template.render(|name| Some(Cow::Owned(format!("<{name}>"))));
-    for backend in config.backends.values() {
-        match &backend.engine {
-            Engine::HttpTester { .. } => {}
-            Engine::Http(http) => {
-                say(&render(&http.url));
-                http.headers.iter().for_each(|(name, value)| say(&format!("{name}: {}", render(value))));
-                http.basic.iter().for_each(|basic| say(basic.password.expose_secret()));
-                match &http.content {
-                    Content::None => {}
-                    Content::Query(named) | Content::Form(named) => {
-                        named.iter().for_each(|(name, value)| say(&format!("{name}={}", render(value))));
-                    }
-                    Content::Json(json) => say(&written(json, &render)),
-                }
-            }
-            Engine::Kannel(kannel) => {
-                say(kannel.url.get().as_str());
-                kannel
-                    .params
-                    .iter()
-                    .for_each(|(name, value)| say(&format!("{name}={}", value.expose_secret())));
-            }
-            Engine::Twilio(twilio) => {
-                say(twilio.url.get().as_str());
-                say(twilio.basic.password.expose_secret());
-            }
-            Engine::Vumi(vumi) => {
-                say(vumi.url.get().as_str());
-                say(&Value::Object(vumi.params.0.clone()).to_string());
-                vumi.basic.iter().for_each(|basic| say(basic.password.expose_secret()));
-            }
-        }
-    }
-    for app in &config.apps {
-        if let App::Webhook(hook) | App::Forward(hook) = app {
-            say(hook.url.expose_secret());
-            hook.secret.iter().for_each(|secret| say(secret.expose_secret()));
-            hook.headers.iter().for_each(|(name, value)| say(&format!("{name}: {}", value.expose_secret())));
-        }
-    }
-    shown
+    let engines = config.backends.values().flat_map(|backend| of_engine(&backend.engine));
+    let hooks = config
+        .apps
+        .iter()
+        .filter_map(|app| if let App::Webhook(hook) | App::Forward(hook) = app { Some(hook) } else { None });
+    engines.chain(hooks.flat_map(|hook| of_hook(hook))).collect()
 }
 
-fn written(json: &JsonTemplate, render: &impl Fn(&Template) -> String) -> String {
+fn of_engine(engine: &Engine) -> Vec<String> {
+    let password = |basic: &Basic| basic.password.expose_secret().to_owned();
+    match engine {
+        Engine::HttpTester { .. } => Vec::new(),
+        Engine::Http(http) => {
+            let content = match &http.content {
+                Content::None => Vec::new(),
+                Content::Query(named) | Content::Form(named) => templates(named),
+                Content::Json(json) => vec![written(json)],
+            };
+            let basic = http.basic.as_ref().map(password);
+            [vec![rendered(&http.url)], templates(&http.headers), content]
+                .concat()
+                .into_iter()
+                .chain(basic)
+                .collect()
+        }
+        Engine::Kannel(kannel) => [vec![kannel.url.get().to_string()], secrets(&kannel.params)].concat(),
+        Engine::Twilio(twilio) => vec![twilio.url.get().to_string(), password(&twilio.basic)],
+        Engine::Vumi(vumi) => {
+            let params = Value::Object(vumi.params.0.clone()).to_string();
+            [vumi.url.get().to_string(), params]
+                .into_iter()
+                .chain(vumi.basic.as_ref().map(password))
+                .collect()
+        }
+    }
+}
+
+fn of_hook(hook: &Hook) -> Vec<String> {
+    let secret = hook.secret.iter().chain([&hook.url]).map(|secret| secret.expose_secret().to_owned());
+    secret.chain(secrets(&hook.headers)).collect()
+}
+
+fn secrets(named: &[(String, SecretString)]) -> Vec<String> {
+    named.iter().map(|(name, value)| format!("{name}={}", value.expose_secret())).collect()
+}
+
+fn templates(named: &[(String, Template)]) -> Vec<String> {
+    named.iter().map(|(name, value)| format!("{name}={}", rendered(value))).collect()
+}
+
+fn rendered(template: &Template) -> String {
+    template.render(|name| Some(Cow::Owned(format!("<{name}>"))))
+}
+
+fn written(json: &JsonTemplate) -> String {
     match json {
-        JsonTemplate::String(template) => render(template),
+        JsonTemplate::String(template) => rendered(template),
         JsonTemplate::Plain(value) => value.to_string(),
         JsonTemplate::Array(items) => {
-            format!("[{}]", items.iter().map(|item| written(item, render)).collect::<Vec<_>>().join(" "))
+            format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(" "))
         }
         JsonTemplate::Object(entries) => {
-            let entry = |(name, item): &(String, JsonTemplate)| format!("{name}: {}", written(item, render));
+            let entry = |(name, item): &(String, JsonTemplate)| format!("{name}: {}", written(item));
             format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(" "))
         }
     }
@@ -105,10 +113,10 @@ fn what_may_be_a_secret_is_hidden_and_what_the_message_gives_is_not() {
     let config = Config::parse("test", SECRETS, &environment).unwrap();
     let expected = [
         "https://h/HIDDEN/<identity>?HIDDEN=<text>&HIDDEN",
-        "Authorization: HIDDEN",
-        "X-Id: <id>",
-        "HIDDEN",
+        "Authorization=HIDDEN",
+        "X-Id=<id>",
         "{key: HIDDEN pin: \"HIDDEN\" list: [HIDDEN {text: HIDDEN<text>}] flash: true}",
+        "HIDDEN",
         "https://HIDDEN@h",
         "key=HIDDEN",
         "to=<identity>",
@@ -121,11 +129,11 @@ fn what_may_be_a_secret_is_hidden_and_what_the_message_gives_is_not() {
         "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json",
         "HIDDEN",
         "http://h/s?HIDDEN",
-        r#"{"token":"HIDDEN","more":{"list":["HIDDEN","HIDDEN"]}}"#,
+        r#"{"more":{"list":["HIDDEN","HIDDEN"]},"token":"HIDDEN"}"#,
+        "HIDDEN",
         "HIDDEN",
         "https://HIDDEN@h/HIDDEN",
-        "HIDDEN",
-        "A: HIDDEN",
+        "A=HIDDEN",
         "https://h?HIDDEN",
     ];
     assert_eq!(shown(&config.without_secrets()), expected);
