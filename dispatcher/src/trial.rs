@@ -18,7 +18,7 @@ use self::report::Report;
 use crate::{
     apps,
     engines::{
-        Engines, Part, SendError,
+        Backend, Engines, Part, SendError,
         calls::{Call, Calls, Notes},
     },
     router::{Routed, Router},
@@ -79,9 +79,8 @@ impl Outlet {
         Ok(Self { engines: Engines::build(config, &Calls::Noted(notes.clone()))?, notes })
     }
 
-    /// The calls for `part`. What the engine makes of an answer that nobody gave counts for nothing.
-    async fn send(&self, part: &Part<'_>) -> Result<Vec<Call>, SendError> {
-        let Some(backend) = self.engines.get(&part.message.backend) else { return Ok(Vec::new()) };
+    /// The calls for `part` by one of its backends. What the engine makes of an answer that nobody gave counts for nothing.
+    async fn send(&self, backend: &Backend, part: &Part<'_>) -> Result<Vec<Call>, SendError> {
         let sent = backend.engine.send(part).await;
         let calls = self.notes.take();
         if calls.is_empty() { sent.map(|_| calls) } else { Ok(calls) }
@@ -97,10 +96,11 @@ struct Outlets {
 impl Outlets {
     /// Sends each part, as far as a request.
     async fn send(&self, reply: &OutgoingMessage, report: &mut Report) {
-        let Some(backend) = self.real.engines.get(&reply.backend) else {
-            return report.no_backend(&reply.backend);
+        let name = &reply.backend;
+        let (Some(real), Some(shown)) = (self.real.engines.get(name), self.shown.engines.get(name)) else {
+            return report.no_backend(name);
         };
-        let parts = match backend.plan(reply) {
+        let parts = match real.plan(reply) {
             Ok(parts) => parts,
             Err(error) => return report.refused(&error),
         };
@@ -108,8 +108,8 @@ impl Outlets {
         let is_cut = parts.iter().any(|part| part.number > 1);
         for (number, part) in (1..).zip(&parts) {
             report.part(number, part, is_cut);
-            let shown = self.shown.send(part).await;
-            match self.real.send(part).await.and(shown) {
+            let made = self.shown.send(shown, part).await;
+            match self.real.send(real, part).await.and(made) {
                 Ok(calls) if calls.is_empty() => report.taken(),
                 Ok(calls) => report.calls(&calls),
                 Err(error) => report.refused(&error),
