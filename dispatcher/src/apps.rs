@@ -21,7 +21,7 @@ mod ping;
 
 mod webhook;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use futures_util::future::BoxFuture;
 use shared::{
@@ -33,6 +33,7 @@ use shared::{
 use tokio::time::Instant;
 
 use self::hook::Hook;
+use crate::engines::calls::Calls;
 
 /// The page's example, compiled.
 #[cfg(doctest)]
@@ -159,7 +160,9 @@ pub struct Context<'r> {
 }
 
 /// A message to send that is not queued yet.
-#[derive(Clone, Debug)]
+///
+/// `Debug` shows neither numbers nor texts.
+#[derive(Clone)]
 pub struct Draft {
     /// The backend to send it through.
     pub backend: BackendName,
@@ -167,6 +170,12 @@ pub struct Draft {
     pub identities: Vec<Identity>,
     /// What it says.
     pub text: String,
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft").field("backend", &self.backend).finish_non_exhaustive()
+    }
 }
 
 /// Which message a draft becomes.
@@ -216,12 +225,15 @@ impl<'r> Context<'r> {
     }
 }
 
+/// Gives the apps of a configuration.
+pub type Build = fn(&Config, &Calls) -> Result<Vec<Box<dyn App>>, Failure>;
+
 /// The apps of `config`, in order.
-pub fn build(config: &Config) -> Result<Vec<Box<dyn App>>, Failure> {
-    config.apps.iter().map(|app| build_one(app.clone(), config)).collect()
+pub fn build(config: &Config, calls: &Calls) -> Result<Vec<Box<dyn App>>, Failure> {
+    config.apps.iter().map(|app| build_one(app.clone(), config, calls)).collect()
 }
 
-fn build_one(app: config::App, config: &Config) -> Result<Box<dyn App>, Failure> {
+fn build_one(app: config::App, config: &Config, calls: &Calls) -> Result<Box<dyn App>, Failure> {
     Ok(match app {
         config::App::Echo(keyword) => Box::new(echo::Echo::new(keyword)),
         config::App::Ping => Box::new(ping::Ping),
@@ -230,8 +242,8 @@ fn build_one(app: config::App, config: &Config) -> Result<Box<dyn App>, Failure>
         }
         config::App::Pattern { pattern, reply } => Box::new(pattern::Handler::new(pattern, reply)),
         config::App::Default { reply } => Box::new(default::Default::new(reply)),
-        config::App::Webhook(hook) => Box::new(webhook::Webhook(Hook::new("webhook", *hook, config)?)),
-        config::App::Forward(hook) => Box::new(forward::Forward(Hook::new("forward", *hook, config)?)),
+        config::App::Webhook(hook) => Box::new(webhook::Webhook(Hook::new("webhook", *hook, config, calls)?)),
+        config::App::Forward(hook) => Box::new(forward::Forward(Hook::new("forward", *hook, config, calls)?)),
         config::App::LoopGuard(settings) => Box::new(loop_guard::LoopGuard::new(settings)),
     })
 }

@@ -4,6 +4,8 @@
 //! who shares a call. [`Engine::send`] makes one call. The error says what is known about it; what becomes of the message
 //! is decided elsewhere.
 
+pub mod calls;
+
 pub(crate) mod client;
 
 mod part;
@@ -34,9 +36,9 @@ use shared::{
     message::{BackendName, Identity, OutgoingMessage},
 };
 
-use self::httptester::HttpTester;
 pub(crate) use self::part::Pair;
 pub use self::part::Part;
+use self::{calls::Calls, httptester::HttpTester};
 use crate::{gate::Gate, lanes, rate};
 
 /// Sends for one backend.
@@ -195,19 +197,19 @@ pub struct Engines {
 
 impl Engines {
     /// The engines of `config`.
-    pub fn build(config: &Config) -> Result<Self, Failure> {
+    pub fn build(config: &Config, calls: &Calls) -> Result<Self, Failure> {
         let mut engines = Self::default();
         for (name, settings) in &config.backends {
             let engine: Arc<dyn Engine> = match &settings.engine {
                 config::Engine::HttpTester { keep } => engines.tester(name, *keep),
-                config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings)?),
+                config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings, calls)?),
                 config::Engine::Kannel(kannel) => {
-                    Arc::new(kannel::KannelEngine::new(name, kannel, settings)?)
+                    Arc::new(kannel::KannelEngine::new(name, kannel, settings, calls)?)
                 }
                 config::Engine::Twilio(twilio) => {
-                    Arc::new(twilio::TwilioEngine::new(name, twilio, settings)?)
+                    Arc::new(twilio::TwilioEngine::new(name, twilio, settings, calls)?)
                 }
-                config::Engine::Vumi(vumi) => Arc::new(vumi::VumiEngine::new(name, vumi, settings)?),
+                config::Engine::Vumi(vumi) => Arc::new(vumi::VumiEngine::new(name, vumi, settings, calls)?),
             };
             let config::Backend { rate, concurrency, on_unknown, texts, .. } = *settings;
             let backend = Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() };
@@ -220,6 +222,12 @@ impl Engines {
         let tester = Arc::new(HttpTester::new(keep));
         self.testers.insert(name.clone(), Arc::clone(&tester));
         tester
+    }
+
+    /// The backend of this name.
+    #[must_use]
+    pub fn get(&self, name: &BackendName) -> Option<&Backend> {
+        self.backends.get(name)
     }
 
     /// Each backend, by name.

@@ -78,12 +78,12 @@ impl Inbound {
                 return Disposition::Retry { class: "app_failed", reason, headers };
             }
         };
-        let Routed { outcome, replies, dropped } = routed;
+        let Routed { outcome, replies, dropped, .. } = routed;
         if !self.publish(queued, &replies, hold).await {
             return Disposition::Leave;
         }
         let (what, app) = match outcome {
-            Outcome::Handled(app) => ("handled", app),
+            Outcome::Handled { app, .. } => ("handled", app),
             Outcome::Filtered(app) => ("filtered", app),
             Outcome::Unclaimed => ("unclaimed", ""),
         };

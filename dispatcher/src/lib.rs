@@ -29,7 +29,9 @@ mod recent;
 
 mod pages;
 
-use std::sync::Arc;
+pub mod trial;
+
+use std::{process::ExitCode, sync::Arc};
 
 use futures_util::{
     FutureExt,
@@ -44,22 +46,27 @@ use shared::{
 };
 
 use self::{
-    apps::App, engines::Engines, inbound::Inbound, lanes::Work, outbound::Outbound, router::Router,
+    engines::{Engines, calls::Calls},
+    inbound::Inbound,
+    lanes::Work,
+    outbound::Outbound,
+    router::Router,
     watchdog::Watched,
 };
 
-/// The program.
-pub const PROGRAM: Program = Program {
-    name: "dispatcher",
-    admin: |config| config.dispatcher.admin_listen,
-    standalone: false,
-    tools: true,
-};
+const PROGRAM: Program =
+    Program { name: "dispatcher", admin: |config| config.dispatcher.admin_listen, standalone: false };
 
-/// Serves as the program `dispatcher` does, with `apps` that may be a program's own.
-pub async fn serve(config: Config, apps: Vec<Box<dyn App>>, lifecycle: Lifecycle) -> Result<(), Failure> {
+/// The program `dispatcher`, with `apps` that may be a program's own.
+#[must_use]
+pub fn main(apps: apps::Build) -> ExitCode {
+    let serve = move |config, lifecycle| serve(config, apps, lifecycle);
+    cli::main(PROGRAM, serve, Some(trial::tell(apps)))
+}
+
+async fn serve(config: Config, apps: apps::Build, lifecycle: Lifecycle) -> Result<(), Failure> {
     let listener = admin::bind(config.dispatcher.admin_listen, "dispatcher.admin_listen").await?;
-    let dispatcher = Dispatcher::with_apps(&config, apps)?;
+    let dispatcher = Dispatcher::build(&config, apps)?;
     let queue = queue::open(&config, &lifecycle)?;
     let address = listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
     cli::print_line(&format!("listening admin={address}"));
@@ -105,16 +112,11 @@ impl Consumer {
 
 impl Dispatcher {
     /// Builds the apps and the engines.
-    pub fn build(config: &Config) -> Result<Self, Failure> {
-        Self::with_apps(config, apps::build(config)?)
-    }
-
-    /// As [`Dispatcher::build`], for a program that has apps of its own.
-    pub fn with_apps(config: &Config, apps: Vec<Box<dyn App>>) -> Result<Self, Failure> {
+    pub fn build(config: &Config, apps: apps::Build) -> Result<Self, Failure> {
         Ok(Self {
             config: config.clone(),
-            router: Arc::new(Router::new(apps, config)),
-            engines: Engines::build(config)?,
+            router: Arc::new(Router::new(apps(config, &Calls::Made)?, config)),
+            engines: Engines::build(config, &Calls::Made)?,
         })
     }
 

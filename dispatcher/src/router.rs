@@ -20,8 +20,13 @@ use crate::apps::{App, Claim, Context, Draft, Filter, Ids, Outgoing, StepError};
 pub enum Outcome<'r> {
     /// The app of this name stopped it.
     Filtered(&'r str),
-    /// The app of this name claimed it.
-    Handled(&'r str),
+    /// The app of this name claimed it, in `handle` or in `default`.
+    Handled {
+        /// The app.
+        app: &'r str,
+        /// The phase.
+        phase: Phase,
+    },
     /// Nobody claimed it.
     Unclaimed,
 }
@@ -33,8 +38,19 @@ pub struct Routed<'r> {
     pub outcome: Outcome<'r>,
     /// The replies, final.
     pub replies: Vec<OutgoingMessage>,
+    /// The replies that an app cancelled.
+    pub cancelled: Vec<Cancelled<'r>>,
     /// How many replies to the sender were dropped, because it cannot be answered any more.
     pub dropped: usize,
+}
+
+/// A reply that an app did not let out.
+#[derive(Debug)]
+pub struct Cancelled<'r> {
+    /// The app.
+    pub app: &'r str,
+    /// The reply, as the apps before have left it.
+    pub draft: Draft,
 }
 
 /// What a message has of the one that led to it.
@@ -90,8 +106,8 @@ impl Router {
             in_response_to: Some(message.id),
             fields: message.fields,
         };
-        let replies = self.finish(drafts, &source, deadline).await;
-        Ok(Routed { outcome, replies, dropped })
+        let (replies, cancelled) = self.finish(drafts, &source, deadline).await;
+        Ok(Routed { outcome, replies, cancelled, dropped })
     }
 
     /// Runs a message that a program submitted through the outgoing phase, and gives what remains of it.
@@ -99,7 +115,7 @@ impl Router {
         let deadline = Instant::now() + self.app_timeout;
         let SubmittedMessage { id, accepted_at, backend, identities, text, fields, .. } = message;
         let source = Source { id, accepted_at, in_response_to: None, fields };
-        self.finish(vec![Draft { backend, identities, text }], &source, deadline).await
+        self.finish(vec![Draft { backend, identities, text }], &source, deadline).await.0
     }
 
     async fn run_phases(
@@ -130,31 +146,36 @@ impl Router {
             let claim =
                 app.handle(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Handle))?;
             if claim == Claim::Handled {
-                return Ok(Outcome::Handled(app.name()));
+                return Ok(Outcome::Handled { app: app.name(), phase: Phase::Handle });
             }
         }
         for app in &self.apps {
             let claim =
                 app.default(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Default))?;
             if claim == Claim::Handled {
-                return Ok(Outcome::Handled(app.name()));
+                return Ok(Outcome::Handled { app: app.name(), phase: Phase::Default });
             }
         }
         Ok(Outcome::Unclaimed)
     }
 
     /// Runs each draft through the outgoing phase, apps in reverse order, and gives those that remain their ids.
-    async fn finish(&self, drafts: Vec<Draft>, source: &Source, deadline: Instant) -> Vec<OutgoingMessage> {
-        let mut messages = Vec::new();
+    async fn finish(
+        &self,
+        drafts: Vec<Draft>,
+        source: &Source,
+        deadline: Instant,
+    ) -> (Vec<OutgoingMessage>, Vec<Cancelled<'_>>) {
+        let (mut messages, mut cancelled) = (Vec::new(), Vec::new());
         let mut position = 0;
         for mut draft in drafts {
             let ids = Ids { id: source.id.response(position), in_response_to: source.in_response_to };
-            let send = self.run_outgoing(&mut draft, ids, deadline).await;
+            let cancelled_by = self.run_outgoing(&mut draft, ids, deadline).await;
             for identities in draft.identities.chunks(MAX_IDENTITIES) {
                 // A cancelled one keeps its position, so that the ids of the others stay the same on a redelivery.
                 let id = source.id.response(position);
                 position += 1;
-                if send == Outgoing::Send {
+                if cancelled_by.is_none() {
                     messages.push(OutgoingMessage {
                         id,
                         accepted_at: source.accepted_at,
@@ -166,17 +187,19 @@ impl Router {
                     });
                 }
             }
+            cancelled.extend(cancelled_by.map(|app| Cancelled { app, draft }));
         }
-        messages
+        (messages, cancelled)
     }
 
-    async fn run_outgoing(&self, draft: &mut Draft, ids: Ids, deadline: Instant) -> Outgoing {
+    /// Gives the app that cancels the draft, if one does.
+    async fn run_outgoing(&self, draft: &mut Draft, ids: Ids, deadline: Instant) -> Option<&str> {
         for app in self.apps.iter().rev() {
             match app.outgoing(draft, ids).done_by(deadline).await {
                 Ok(Outgoing::Send) => {}
                 Ok(Outgoing::Cancel) => {
                     tracing::info!(message_id = %ids.id, app = app.name(), "cancelled");
-                    return Outgoing::Cancel;
+                    return Some(app.name());
                 }
                 // As in RapidSMS: a message that was made is worth more than what an app wanted to do to it.
                 Err(error) => {
@@ -184,7 +207,7 @@ impl Router {
                 }
             }
         }
-        Outgoing::Send
+        None
     }
 }
 

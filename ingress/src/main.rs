@@ -12,10 +12,10 @@ use shared::{
 };
 
 const PROGRAM: Program =
-    Program { name: "ingress", admin: |config| config.ingress.admin_listen, standalone: false, tools: false };
+    Program { name: "ingress", admin: |config| config.ingress.admin_listen, standalone: false };
 
 fn main() -> ExitCode {
-    cli::main(PROGRAM, serve)
+    cli::main(PROGRAM, serve, None)
 }
 
 async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {

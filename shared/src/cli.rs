@@ -4,7 +4,11 @@ mod arguments;
 
 mod dead_letters;
 
+mod out;
+
 mod queues;
+
+mod trial;
 
 use std::{
     future::Future,
@@ -16,7 +20,11 @@ use std::{
     time::Duration,
 };
 
-use self::arguments::{Command, Service, Tool};
+use self::arguments::{Asked, Service, Tool};
+pub use self::{
+    out::one_line,
+    trial::{Trial, Try},
+};
 use crate::{
     config::{Config, Environment, Origin, Problem, Problems},
     http,
@@ -36,25 +44,24 @@ pub struct Program {
     pub admin: fn(&Config) -> SocketAddr,
     /// Whether it has all services in it, so that the embedded queue can serve.
     pub standalone: bool,
-    /// Whether it has the operator's tools.
-    pub tools: bool,
 }
 
-/// Runs `program`. `serve` builds its services and returns when they are drained.
-pub fn main<S, F>(program: Program, serve: S) -> ExitCode
+/// Runs `program`. `serve` builds its services and returns when they are drained; with `tell`, the program has the operator's
+/// tools, `try` among them.
+pub fn main<S, F>(program: Program, serve: S, tell: Option<Try>) -> ExitCode
 where
     S: FnOnce(Config, Lifecycle) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let (file, command) = arguments::parse(program.tools);
-    let outcome = load(&file, program).and_then(|config| match command {
-        Command::Service(Service::Run) => run(config, serve),
-        Command::Service(Service::Check) => {
+    let (file, asked) = arguments::parse(tell);
+    let outcome = load(&file, program).and_then(|config| match asked {
+        Asked::Service(Service::Run) => run(config, serve),
+        Asked::Service(Service::Check) => {
             print_line(&summary(&file, &config));
             Ok(())
         }
-        Command::Service(Service::Health) => health((program.admin)(&config)),
-        Command::Tool(tool) => use_tool(program, &config, tool),
+        Asked::Service(Service::Health) => health((program.admin)(&config)),
+        Asked::Tool(tool, tell) => use_tool(program, config, tool, tell),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -143,7 +150,7 @@ where
 }
 
 /// Uses a tool. A signal ends it at once, which harms nothing: each message is somewhere at every moment.
-fn use_tool(program: Program, config: &Config, tool: Tool) -> Result<(), Failure> {
+fn use_tool(program: Program, config: Config, tool: Tool, tell: Try) -> Result<(), Failure> {
     install_tls_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -151,8 +158,9 @@ fn use_tool(program: Program, config: &Config, tool: Tool) -> Result<(), Failure
         .map_err(|error| Failure::new(Exit::Unavailable, format!("cannot start: {error}")))?;
     runtime.block_on(async {
         match tool {
-            Tool::DeadLetters(command) => dead_letters::run(program.name, config, command).await,
-            Tool::Queues(command) => queues::run(config, command).await,
+            Tool::DeadLetters(command) => dead_letters::run(program.name, &config, command).await,
+            Tool::Queues(command) => queues::run(&config, command).await,
+            Tool::Try(trial) => trial::run(tell, config, trial).await,
         }
     })
 }

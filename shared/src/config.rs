@@ -19,6 +19,8 @@ pub mod backends;
 
 pub mod endpoints;
 
+mod hidden;
+
 mod queue;
 
 mod rate;
@@ -30,6 +32,7 @@ pub use self::{
     apps::App,
     backends::{Backend, Engine},
     endpoints::Endpoint,
+    hidden::HIDDEN,
     problem::{Origin, Problem, Problems},
     queue::{Queue, QueueUrl},
     rate::Rate,

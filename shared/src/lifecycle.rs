@@ -19,6 +19,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub enum Exit {
     /// A stop was asked for, and everything begun was finished.
     Clean = 0,
+    /// The command line asks for what there is not.
+    Usage = 2,
     /// A port, a database file or the broker cannot be used at start.
     Unavailable = 69,
     /// A task that must run ended.

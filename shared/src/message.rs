@@ -20,6 +20,13 @@ const PROVIDERS: Uuid = Uuid::from_u128(0x6f1d_1f0e_52c5_4d4b_9b0e_8a4c_7d2e_93a
 /// The namespace of the ids that are made from the ids of callers. Never to be changed: a repeat would be another message.
 const SUBMISSIONS: Uuid = Uuid::from_u128(0x6d6a_2c1e_5f0b_4c39_9a57_3e8d_71b2_04f6);
 
+/// A value without the space around it, as all are that come in. As Python's `str.strip`, which takes four control
+/// characters for space.
+#[must_use]
+pub fn strip(value: &str) -> &str {
+    value.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
 /// The name of a backend: a configured way in and out to one provider account. Matches `[A-Za-z0-9_-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

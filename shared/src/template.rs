@@ -73,6 +73,16 @@ impl Template {
         })
     }
 
+    /// The same with `change` made to each piece of text that stands between the names.
+    #[must_use]
+    pub(crate) fn with_literals(&self, mut change: impl FnMut(&str) -> String) -> Self {
+        let pieces = self.pieces.iter().map(|piece| match piece {
+            Piece::Literal(literal) => Piece::Literal(change(literal)),
+            Piece::Name(name) => Piece::Name(name.clone()),
+        });
+        Self { pieces: pieces.collect() }
+    }
+
     /// The text with each name replaced by its value; names were checked with the configuration, so an unknown one
     /// renders as nothing.
     pub fn render<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {

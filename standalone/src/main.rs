@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dispatcher::Dispatcher;
+use dispatcher::{Dispatcher, apps, trial};
 use ingress::Ingress;
 use shared::{
     cli::{self, Program},
@@ -16,15 +16,15 @@ use shared::{
 };
 
 const PROGRAM: Program =
-    Program { name: "gateway", admin: |config| config.ingress.admin_listen, standalone: true, tools: true };
+    Program { name: "gateway", admin: |config| config.ingress.admin_listen, standalone: true };
 
 fn main() -> ExitCode {
-    cli::main(PROGRAM, serve)
+    cli::main(PROGRAM, serve, Some(trial::tell(apps::build)))
 }
 
 async fn serve(config: Config, lifecycle: Lifecycle) -> Result<(), Failure> {
     let ingress = Ingress::bind(&config).await?;
-    let dispatcher = Dispatcher::build(&config)?;
+    let dispatcher = Dispatcher::build(&config, apps::build)?;
     let queue = queue::open(&config, &lifecycle)?;
     cli::print_line(&ingress.listening());
     if let Some(line) = line_to_try(&config, &ingress) {

@@ -61,6 +61,8 @@ mod ladder;
 
 mod torture;
 
+mod trial;
+
 mod shutdown;
 
 mod queue_contract;

@@ -19,7 +19,10 @@ use shared::{
 
 use self::request::{IDEMPOTENCY_KEY, Request, SIGNATURE};
 use super::AppError;
-use crate::engines::client::{Answer, Client};
+use crate::engines::{
+    calls::Calls,
+    client::{Answer, Client},
+};
 
 /// Calls one URL.
 pub(super) struct Hook {
@@ -30,9 +33,14 @@ pub(super) struct Hook {
 
 impl Hook {
     /// The hook of an app of this `kind`.
-    pub(super) fn new(kind: &str, settings: Settings, config: &Config) -> Result<Self, Failure> {
+    pub(super) fn new(
+        kind: &str,
+        settings: Settings,
+        config: &Config,
+        calls: &Calls,
+    ) -> Result<Self, Failure> {
         let name = format!("{kind} {}", settings.peer);
-        let client = Client::new(&name, settings.timeout, config.dispatcher.concurrency)?;
+        let client = Client::new(&name, settings.timeout, config.dispatcher.concurrency, calls)?;
         Ok(Self { name, client, settings })
     }
 
@@ -70,12 +78,12 @@ impl Hook {
         let Settings { url, secret, headers, .. } = &self.settings;
         let key = request.key();
         let signature = secret.as_ref().map(|secret| request.signature(secret, clock::now()));
-        let headers = headers
+        let secret_headers = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.expose_secret()))
-            .chain([(IDEMPOTENCY_KEY, key.as_str())])
             .chain(signature.as_deref().map(|signature| (SIGNATURE, signature)));
-        let answer = self.client.post_json(url.expose_secret(), headers, request.body).await;
+        let headers = [(IDEMPOTENCY_KEY, key.as_str())];
+        let answer = self.client.post_json(url.expose_secret(), headers, secret_headers, request.body).await;
         let answer = answer.map_err(|error| error.reason().to_owned())?;
         if answer.is_success() { Ok(answer) } else { Err(answer.refusal().reason().to_owned()) }
     }

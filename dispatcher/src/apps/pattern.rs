@@ -49,11 +49,13 @@ mod tests {
 
     use shared::config::Config;
 
+    use crate::{apps, engines::calls::Calls};
+
     #[test]
     fn the_name_has_the_pattern_as_it_was_written() {
         let text =
             "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'pattern'\npattern = 'a(b)'\nreply = '{1}'\n";
         let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
-        assert_eq!(crate::apps::build(&config).unwrap()[0].name(), "pattern a(b)");
+        assert_eq!(apps::build(&config, &Calls::Made).unwrap()[0].name(), "pattern a(b)");
     }
 }

@@ -1,19 +1,26 @@
 //! The HTTP client of one peer: a pool of its own, limits on time and size, no redirects. What a call without an answer means,
-//! and what a status means that is no success.
+//! and what a status means that is no success. Every call of an engine or an app goes through [`Client::call`].
 
 use std::{
     borrow::Cow,
     time::{Duration, UNIX_EPOCH},
 };
 
-use reqwest::{Request, Response, header::CONTENT_TYPE, redirect};
+use reqwest::{
+    Request, Response,
+    header::{CONTENT_TYPE, HeaderValue},
+    redirect,
+};
 use shared::{
     cli,
     clock::{self, UnixMillis},
     lifecycle::{Exit, Failure},
 };
 
-use super::SendError;
+use super::{
+    SendError,
+    calls::{Call, Calls},
+};
 
 /// The most that is read of an answer's body, if an engine does not want more.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -26,7 +33,9 @@ const EXCERPT: usize = 200;
 
 /// Calls one peer.
 pub(crate) struct Client {
-    client: reqwest::Client,
+    owner: String,
+    calls: Calls,
+    inner: reqwest::Client,
     max_answer_bytes: usize,
 }
 
@@ -46,7 +55,12 @@ pub(crate) struct Answer {
 
 impl Client {
     /// A client whose calls take no longer than `timeout`, for as many at a time. `owner` is the table of the configuration.
-    pub(crate) fn new(owner: &str, timeout: Duration, concurrency: u16) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        owner: &str,
+        timeout: Duration,
+        concurrency: u16,
+        calls: &Calls,
+    ) -> Result<Self, Failure> {
         cli::install_tls_provider();
         let client = reqwest::Client::builder()
             .user_agent(concat!("rapidsms-gateway/", env!("CARGO_PKG_VERSION")))
@@ -58,7 +72,8 @@ impl Client {
             .tcp_nodelay(true)
             .build();
         let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
-        client.map(|client| Self { client, max_answer_bytes: MAX_ANSWER_BYTES }).map_err(unusable)
+        let (owner, calls, max_answer_bytes) = (owner.to_owned(), calls.clone(), MAX_ANSWER_BYTES);
+        client.map(|inner| Self { owner, calls, inner, max_answer_bytes }).map_err(unusable)
     }
 
     /// The same, reading so much of an answer.
@@ -66,21 +81,31 @@ impl Client {
         Self { max_answer_bytes, ..self }
     }
 
-    /// Makes one call.
+    /// Makes one call, or notes it.
     pub(crate) async fn call(&self, request: Request) -> Result<Answer, SendError> {
-        let response = self.client.execute(request).await.map_err(|error| lost(&error))?;
+        if let Calls::Noted(notes) = &self.calls {
+            notes.note(Call::new(&self.owner, &request));
+            return Ok(Answer::nothing());
+        }
+        let response = self.inner.execute(request).await.map_err(|error| lost(&error))?;
         Ok(Answer::read(response, self.max_answer_bytes).await)
     }
 
-    /// Posts a JSON document.
+    /// Posts a JSON document, with headers that everybody may see and others that hold credentials.
     pub(crate) async fn post_json<'h>(
         &self,
         url: &str,
         headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        secret_headers: impl IntoIterator<Item = (&'h str, &'h str)>,
         body: Vec<u8>,
     ) -> Result<Answer, SendError> {
-        let mut request = self.client.post(url).header(CONTENT_TYPE, "application/json").body(body);
+        let mut request = self.inner.post(url).header(CONTENT_TYPE, "application/json").body(body);
         for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in secret_headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
+            value.set_sensitive(true);
             request = request.header(name, value);
         }
         self.call(request.build().map_err(|error| lost(&error))?).await
@@ -106,6 +131,12 @@ impl Answer {
         let is_too_large = body.len() >= max_bytes;
         body.truncate(max_bytes);
         Self { status, retry_after, body, is_too_large, broke_off }
+    }
+
+    /// A 204.
+    fn nothing() -> Self {
+        let (body, is_too_large, broke_off) = (Vec::new(), false, false);
+        Self { status: 204, retry_after: None, body, is_too_large, broke_off }
     }
 
     /// Whether the status is a 2xx.
@@ -173,14 +204,15 @@ fn lost(error: &reqwest::Error) -> SendError {
         return SendError::Unavailable { reason, retry_after: None };
     }
     if error.is_builder() {
-        return SendError::Rejected {
-            reason: "no request can be made of it".to_owned(),
-            answer: String::new(),
-        };
+        return unusable();
     }
     let reason =
         if error.is_timeout() { "no answer in time" } else { "the connection broke before the answer" };
     SendError::Unknown { reason: reason.to_owned() }
+}
+
+fn unusable() -> SendError {
+    SendError::Rejected { reason: "no request can be made of it".to_owned(), answer: String::new() }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use shared::{
 };
 
 use self::{answer::Reader, blueprint::Blueprint};
-use super::{Engine, Part, SendError, SendReceipt, client::Client};
+use super::{Engine, Part, SendError, SendReceipt, calls::Calls, client::Client};
 
 /// The engine of one backend, with its own pool of connections.
 pub struct HttpEngine {
@@ -25,8 +25,9 @@ pub struct HttpEngine {
 
 impl HttpEngine {
     /// The engine that `http` describes.
-    pub fn new(name: &BackendName, http: &Http, backend: &Backend) -> Result<Self, Failure> {
-        let client = Client::new(&format!("backends.{name}"), backend.timeout, backend.concurrency)?;
+    pub fn new(name: &BackendName, http: &Http, backend: &Backend, calls: &Calls) -> Result<Self, Failure> {
+        let owner = format!("backends.{name}");
+        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
         Ok(Self { client, blueprint: Blueprint::new(name, http), reader: Reader::new(http) })
     }
 

@@ -19,7 +19,7 @@ use shared::{
 };
 
 use self::encoding::{Encoding, Wire};
-use super::{Engine, Part, SendError, SendReceipt, client::Client, request::IN_URL};
+use super::{Engine, Part, SendError, SendReceipt, calls::Calls, client::Client, request::IN_URL};
 
 /// The engine of one backend, with its own pool of connections.
 pub struct KannelEngine {
@@ -29,8 +29,14 @@ pub struct KannelEngine {
 
 impl KannelEngine {
     /// The engine that `kannel` describes.
-    pub fn new(name: &BackendName, kannel: &Kannel, backend: &Backend) -> Result<Self, Failure> {
-        let client = Client::new(&format!("backends.{name}"), backend.timeout, backend.concurrency)?;
+    pub fn new(
+        name: &BackendName,
+        kannel: &Kannel,
+        backend: &Backend,
+        calls: &Calls,
+    ) -> Result<Self, Failure> {
+        let owner = format!("backends.{name}");
+        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
         Ok(Self { client, blueprint: Blueprint::new(kannel) })
     }
 

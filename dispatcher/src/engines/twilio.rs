@@ -19,6 +19,7 @@ use url::{Url, form_urlencoded};
 
 use super::{
     Engine, Part, SendError, SendReceipt,
+    calls::Calls,
     client::Client,
     request::{FORM, authorization, set_body},
 };
@@ -34,8 +35,14 @@ pub struct TwilioEngine {
 
 impl TwilioEngine {
     /// The engine that `twilio` describes.
-    pub fn new(name: &BackendName, twilio: &Twilio, backend: &Backend) -> Result<Self, Failure> {
-        let client = Client::new(&format!("backends.{name}"), backend.timeout, backend.concurrency)?;
+    pub fn new(
+        name: &BackendName,
+        twilio: &Twilio,
+        backend: &Backend,
+        calls: &Calls,
+    ) -> Result<Self, Failure> {
+        let owner = format!("backends.{name}");
+        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
         Ok(Self { client, blueprint: Blueprint::new(twilio) })
     }
 

@@ -24,6 +24,7 @@ use url::Url;
 
 use super::{
     Engine, Part, SendError, SendReceipt,
+    calls::Calls,
     client::Client,
     request::{JSON, authorization, set_body},
 };
@@ -42,8 +43,9 @@ pub struct VumiEngine {
 
 impl VumiEngine {
     /// The engine that `vumi` describes.
-    pub fn new(name: &BackendName, vumi: &Vumi, backend: &Backend) -> Result<Self, Failure> {
-        let client = Client::new(&format!("backends.{name}"), backend.timeout, backend.concurrency)?;
+    pub fn new(name: &BackendName, vumi: &Vumi, backend: &Backend, calls: &Calls) -> Result<Self, Failure> {
+        let owner = format!("backends.{name}");
+        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
         let batch = if backend.rate.is_some() { 1 } else { MAX_IDENTITIES };
         let client = client.reading(MAX_ANSWER_BYTES);
         Ok(Self { client, blueprint: Blueprint::new(vumi), timeout: backend.timeout, batch })

@@ -19,6 +19,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::*;
 use crate::{
     apps::{self, App, Claim, Context, Step},
+    engines::calls::Calls,
     lanes::tests::Session,
 };
 
@@ -76,7 +77,7 @@ fn receipt() -> Receipt {
 
 fn echo() -> Vec<Box<dyn App>> {
     let text = "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'echo'\n";
-    apps::build(&Config::parse("test", text, &BTreeMap::new()).unwrap()).unwrap()
+    apps::build(&Config::parse("test", text, &BTreeMap::new()).unwrap(), &Calls::Made).unwrap()
 }
 
 fn incoming() -> (Message, IncomingMessage) {

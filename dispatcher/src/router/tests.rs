@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Arc, Mutex},
 };
 
@@ -7,7 +8,10 @@ use proptest::prelude::*;
 use shared::{clock::UnixMillis, config::Config, message::MessageId};
 
 use super::*;
-use crate::apps::{self, Step};
+use crate::{
+    apps::{self, Step},
+    engines::calls::Calls,
+};
 
 fn incoming(text: &str) -> IncomingMessage {
     IncomingMessage {
@@ -89,8 +93,12 @@ async fn route(acts_in: &[&'static str]) -> (String, Vec<String>, Vec<String>) {
     };
     let apps = Router::new(names.iter().zip(acts_in).map(probe).collect(), &config(""));
     let (outcome, replies) = match apps.route(incoming("x"), 1).await {
-        Ok(routed) => {
-            (format!("{:?}", routed.outcome), routed.replies.into_iter().map(|reply| reply.text).collect())
+        Ok(Routed { outcome, replies, cancelled, .. }) => {
+            let mut outcome = format!("{outcome:?}");
+            for Cancelled { app, draft } in cancelled {
+                write!(outcome, ", cancelled by {app}: {}", draft.text).unwrap();
+            }
+            (outcome, replies.into_iter().map(|reply| reply.text).collect())
         }
         Err(error) => (format!("{error}: {}", error.source), Vec::new()),
     };
@@ -119,7 +127,7 @@ async fn a_filtered_message_reaches_nothing_else_and_its_replies_are_sent() {
 #[tokio::test]
 async fn the_first_app_that_handles_ends_the_phase_and_cleanup_still_runs() {
     let (outcome, replies, seen) = route(&["handle", "handle", "default"]).await;
-    assert_eq!(outcome, r#"Handled("A")"#);
+    assert_eq!(outcome, r#"Handled { app: "A", phase: Handle }"#);
     assert_eq!(replies, ["A in handleCBA"]);
     assert!(
         !seen.contains(&"B handle".to_owned()) && !seen.iter().any(|line| line.contains("default")),
@@ -134,7 +142,10 @@ async fn the_first_app_that_handles_ends_the_phase_and_cleanup_still_runs() {
 #[tokio::test]
 async fn the_first_app_that_defaults_ends_that_phase() {
     let (outcome, replies, _) = route(&["", "default", "default"]).await;
-    assert_eq!((outcome.as_str(), replies), (r#"Handled("B")"#, vec!["B in defaultCBA".to_owned()]));
+    assert_eq!(
+        (outcome.as_str(), replies),
+        (r#"Handled { app: "B", phase: Default }"#, vec!["B in defaultCBA".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -145,7 +156,9 @@ async fn replies_of_every_phase_are_sent_in_order() {
 
 #[tokio::test]
 async fn outgoing_runs_in_reverse_may_cancel_and_its_failure_changes_nothing() {
-    assert_eq!(route(&["handle", "cancel", ""]).await.1, Vec::<String>::new());
+    let (outcome, replies, _) = route(&["handle", "cancel", ""]).await;
+    assert_eq!(outcome, r#"Handled { app: "A", phase: Handle }, cancelled by B: A in handleCB"#);
+    assert_eq!(replies, Vec::<String>::new());
     assert_eq!(route(&["handle", "fail outgoing", ""]).await.1, ["A in handleCBA"]);
 }
 
@@ -233,8 +246,8 @@ impl App for Tells {
 async fn who_cannot_be_answered_is_not_and_others_are_told_all_the_same() {
     let apps = Router::new(vec![Box::new(Tells)], &config(""));
     let closed = IncomingMessage { no_reply: true, ..incoming("x") };
-    let Routed { outcome, replies, dropped } = apps.route(closed, 1).await.unwrap();
-    assert_eq!((outcome, dropped), (Outcome::Handled("tells"), 2));
+    let Routed { outcome, replies, dropped, .. } = apps.route(closed, 1).await.unwrap();
+    assert_eq!((outcome, dropped), (Outcome::Handled { app: "tells", phase: Phase::Handle }, 2));
     let told: Vec<_> = replies.iter().map(|reply| (reply.backend.as_str(), &reply.identities[..])).collect();
     assert_eq!(told, [("other", &["1112223333".into()][..]), ("b", &["3".into()])]);
 
@@ -251,7 +264,7 @@ fn config(apps: &str) -> Config {
 /// What the configured `apps` reply to `text`.
 async fn reply(apps: &str, text: &str) -> Option<String> {
     let config = config(apps);
-    let router = Router::new(apps::build(&config).unwrap(), &config);
+    let router = Router::new(apps::build(&config, &Calls::Made).unwrap(), &config);
     let replies = router.route(incoming(text), 1).await.unwrap().replies;
     assert!(replies.len() <= 1);
     replies.into_iter().next().map(|reply| reply.text)

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use shared::config::{Config, Endpoint, endpoints::Field};
+use shared::{
+    config::{Config, Endpoint, endpoints::Field},
+    message::strip,
+};
 
 use super::{Reading, params::Params};
 use crate::refusal::Problem;
@@ -64,11 +67,6 @@ impl Fields {
         let text = values.remove("text").unwrap_or_default();
         Ok(Reading { identity, text, fields: values, no_reply: false })
     }
-}
-
-/// The value without the space around it. As Python's `str.strip`, which takes four control characters for space.
-fn strip(value: &str) -> &str {
-    value.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 
 /// The value, nothing when it is missing and may be, or why it is refused.

@@ -1,9 +1,10 @@
-//! The command line: what every program understands, and the operator's tools of those that have the queue to themselves.
+//! The command line: what every program understands, and the operator's tools of those that route and send.
 
 use std::{collections::HashSet, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use super::trial::{Trial, Try};
 use crate::queue::dead_letters::{DeadQueue, Filter, Selection};
 
 /// Takes phone messages from HTTP gateways, routes them through apps, and sends the replies.
@@ -28,7 +29,7 @@ pub(super) enum Service {
     Health,
 }
 
-/// What an operator does to the queue, whether a process runs or not.
+/// What an operator does beside the services, whether they run or not.
 #[derive(Subcommand)]
 pub(super) enum Tool {
     /// Look at what could not be processed, replay it, or discard it.
@@ -37,15 +38,23 @@ pub(super) enum Tool {
     /// Look after the queues on RabbitMQ.
     #[command(subcommand)]
     Queues(Queues),
+    /// Show what would become of a message: who claims it, the replies, and the providers' requests; nothing is sent.
+    Try(Trial),
 }
 
-/// All that can be asked for.
+/// All that a program with tools understands.
 #[derive(Subcommand)]
-pub(super) enum Command {
+enum Command {
     #[command(flatten)]
     Service(Service),
     #[command(flatten)]
     Tool(Tool),
+}
+
+/// What is asked for; of a tool with what a trial tells.
+pub(super) enum Asked {
+    Service(Service),
+    Tool(Tool, Try),
 }
 
 #[derive(Subcommand)]
@@ -142,15 +151,20 @@ impl Chosen {
     }
 }
 
-/// Reads the command line; ends the process when it cannot be understood, or asks for help.
-pub(super) fn parse(tools: bool) -> (PathBuf, Command) {
-    if tools {
-        let Arguments { config, command } = Arguments::<Command>::parse();
-        (config, command.unwrap_or(Command::Service(Service::Run)))
-    } else {
+/// Reads the command line, which may ask for a tool where there is what a trial tells; ends the process when it cannot be
+/// understood, or asks for help.
+pub(super) fn parse(tell: Option<Try>) -> (PathBuf, Asked) {
+    let Some(tell) = tell else {
         let Arguments { config, command } = Arguments::<Service>::parse();
-        (config, Command::Service(command.unwrap_or(Service::Run)))
-    }
+        return (config, Asked::Service(command.unwrap_or(Service::Run)));
+    };
+    let Arguments { config, command } = Arguments::<Command>::parse();
+    let asked = match command {
+        Some(Command::Tool(tool)) => Asked::Tool(tool, tell),
+        Some(Command::Service(service)) => Asked::Service(service),
+        None => Asked::Service(Service::Run),
+    };
+    (config, asked)
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write},
     time::{Duration, UNIX_EPOCH},
 };
 
 use serde_json::json;
 
-use super::arguments::{Chosen, DeadLetters};
+use super::{
+    arguments::{Chosen, DeadLetters},
+    out::{Out, one_line},
+};
 use crate::{
     clock::UnixMillis,
     config::Config,
@@ -27,6 +29,7 @@ const COLUMNS: [&str; 7] = ["ID", "SINCE (UTC)", "ROUTE", "CLASS", "ATTEMPTS", "
 
 /// Does what is asked for. `program` is named in advice.
 pub(super) async fn run(program: &str, config: &Config, command: DeadLetters) -> Result<(), Failure> {
+    // Printed when the letters are back in their queue: a reader that pauses would hold them.
     let mut out = Out::default();
     let done = match command {
         DeadLetters::List { chosen, limit, json } => list(config, chosen, limit, json, &mut out).await,
@@ -38,29 +41,6 @@ pub(super) async fn run(program: &str, config: &Config, command: DeadLetters) ->
     };
     out.print()?;
     done
-}
-
-/// What is printed when the letters are back in their queue: a reader that pauses would hold them.
-#[derive(Default)]
-struct Out(String);
-
-impl Out {
-    fn line(&mut self, line: &str) {
-        self.0.push_str(line);
-        self.0.push('\n');
-    }
-
-    /// Prints. That nobody reads any more is no error: `list | head`.
-    fn print(&self) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        let printed = stdout.write_all(self.0.as_bytes()).and_then(|()| stdout.flush());
-        match printed {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(Exit::Unavailable, format!("standard output cannot be written: {error}")))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
 }
 
 async fn list(
@@ -266,20 +246,6 @@ fn whole(letter: &Letter) -> String {
     text.push_str(&one_line(&String::from_utf8_lossy(&message.body)));
     text.push('\n');
     text
-}
-
-/// What comes from outside must not move the cursor of a terminal, nor turn its text around.
-fn one_line(text: &str) -> String {
-    let moves = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if moves(c) {
-            write!(line, "\\u{:04x}", u32::from(c)).ok();
-        } else {
-            line.push(c);
-        }
-    }
-    line
 }
 
 fn time(at: UnixMillis) -> String {

@@ -8,7 +8,6 @@ use std::{
 };
 
 use dispatcher::apps::{App, Claim, Context, Draft, Ids, Outgoing, Step};
-use shared::cli;
 
 struct Odd;
 
@@ -63,7 +62,5 @@ impl App for Odd {
 }
 
 fn main() -> ExitCode {
-    cli::main(dispatcher::PROGRAM, |config, lifecycle| {
-        dispatcher::serve(config, vec![Box::new(Odd)], lifecycle)
-    })
+    dispatcher::main(|_, _| Ok(vec![Box::new(Odd)]))
 }

@@ -129,11 +129,11 @@ async fn route_to(address: SocketAddr, kind: &str, keys: &str) -> Seen {
          [[apps]]\napp = 'default'\nreply = 'default {{text}}'\n"
     );
     let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
-    let apps = Router::new(apps::build(&config).unwrap(), &config);
+    let apps = Router::new(apps::build(&config, &Calls::Made).unwrap(), &config);
     let (outcome, replies) = match apps.route(incoming("join Ann"), 1).await {
         Ok(routed) => {
             let outcome = match routed.outcome {
-                Outcome::Handled(app) => format!("handled by {app}"),
+                Outcome::Handled { app, .. } => format!("handled by {app}"),
                 Outcome::Filtered(app) => format!("filtered by {app}"),
                 Outcome::Unclaimed => "unclaimed".to_owned(),
             };

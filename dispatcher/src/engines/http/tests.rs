@@ -21,7 +21,7 @@ async fn class(address: SocketAddr, keys: &str) -> &'static str {
     let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
     let (name, backend) = config.backends.iter().next().unwrap();
     let Settings::Http(http) = &backend.engine else { panic!() };
-    let engine = HttpEngine::new(name, http, backend).unwrap();
+    let engine = HttpEngine::new(name, http, backend, &Calls::Made).unwrap();
     let message = message(&["1"], "x");
     engine.send(&Part::for_each_identity(&message)[0]).await.map_or_else(|error| error.class(), |_| "sent")
 }

@@ -25,6 +25,15 @@ impl HttpUrl {
         Self(url)
     }
 
+    /// The same with `change` made to its query, if it has one.
+    #[must_use]
+    pub(in crate::config) fn map_query(&self, change: impl Fn(&str) -> String) -> Self {
+        let mut url = self.0.clone();
+        let query = url.query().map(change);
+        url.set_query(query.as_deref());
+        Self(url)
+    }
+
     /// A URL of ours that stands for one that is not written.
     pub(super) fn fallback(url: &str) -> Option<Self> {
         Url::parse(url).ok().map(Self)
