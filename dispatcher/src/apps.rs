@@ -25,9 +25,11 @@ use std::{borrow::Cow, fmt};
 
 use futures_util::future::BoxFuture;
 use shared::{
+    clock::UnixMillis,
     config::{self, Config},
     lifecycle::Failure,
     message::{BackendName, Identity, IncomingMessage, MessageId},
+    report::State,
     template::Template,
 };
 use tokio::time::Instant;
@@ -87,6 +89,11 @@ pub trait App: Send + Sync {
     /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it.
     fn outgoing<'a>(&'a self, _draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
         Step::ready(Outgoing::Send)
+    }
+
+    /// For each delivery report that tells something new about a part of a message.
+    fn report<'a>(&'a self, _report: &'a DeliveryReport) -> Step<'a, ()> {
+        Step::ready(())
     }
 }
 
@@ -185,6 +192,29 @@ pub struct Ids {
     pub id: MessageId,
     /// The message that it answers; none when a program submitted it.
     pub in_response_to: Option<MessageId>,
+}
+
+/// How far a part of a message is, as its provider tells. Each state of a part is told once, and none after a final one.
+#[derive(Clone, Debug)]
+pub struct DeliveryReport {
+    /// The id of the report, the same when it is told again.
+    pub id: MessageId,
+    /// When it came in.
+    pub accepted_at: UnixMillis,
+    /// The message, by the id that it had in the outgoing phase.
+    pub message_id: MessageId,
+    /// Which part of its text, counted from 1.
+    pub part: u16,
+    /// The backend that it was sent through.
+    pub backend: BackendName,
+    /// To whom, as far as it is known.
+    pub identity: Option<Identity>,
+    /// The provider's own id of the part.
+    pub external_id: Option<String>,
+    /// How far it is.
+    pub state: State,
+    /// What else the provider says: an error, its own word for the state.
+    pub detail: Option<String>,
 }
 
 impl<'r> Context<'r> {

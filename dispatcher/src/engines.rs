@@ -200,14 +200,15 @@ impl Engines {
     pub fn build(config: &Config, calls: &Calls) -> Result<Self, Failure> {
         let mut engines = Self::default();
         for (name, settings) in &config.backends {
+            let reports = config.reports.get(name);
             let engine: Arc<dyn Engine> = match &settings.engine {
                 config::Engine::HttpTester { keep } => engines.tester(name, *keep),
                 config::Engine::Http(http) => Arc::new(http::HttpEngine::new(name, http, settings, calls)?),
                 config::Engine::Kannel(kannel) => {
-                    Arc::new(kannel::KannelEngine::new(name, kannel, settings, calls)?)
+                    Arc::new(kannel::KannelEngine::new(name, kannel, settings, calls, reports)?)
                 }
                 config::Engine::Twilio(twilio) => {
-                    Arc::new(twilio::TwilioEngine::new(name, twilio, settings, calls)?)
+                    Arc::new(twilio::TwilioEngine::new(name, twilio, settings, calls, reports)?)
                 }
                 config::Engine::Vumi(vumi) => Arc::new(vumi::VumiEngine::new(name, vumi, settings, calls)?),
             };

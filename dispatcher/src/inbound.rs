@@ -170,4 +170,4 @@ impl Work for Inbound {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -27,6 +27,8 @@ mod rate;
 
 mod recent;
 
+mod reports;
+
 mod pages;
 
 pub mod trial;
@@ -42,7 +44,7 @@ use shared::{
     cli::{self, Program},
     config::Config,
     lifecycle::{Failure, Lifecycle},
-    queue::{self, Deliveries, Queue, QueueName, RetryPolicy},
+    queue::{self, Deliveries, Publish, Queue, QueueName, RetryPolicy},
 };
 
 use self::{
@@ -50,6 +52,7 @@ use self::{
     inbound::Inbound,
     lanes::Work,
     outbound::Outbound,
+    reports::Reports,
     router::Router,
     watchdog::Watched,
 };
@@ -130,21 +133,31 @@ impl Dispatcher {
     pub async fn run(self, queue: &Arc<dyn Queue>, lifecycle: &Lifecycle) {
         let concurrency = self.config.dispatcher.concurrency;
         let prefetch = lanes::prefetch(concurrency);
-        let mut consumers = vec![Consumer { queue: QueueName::Incoming, prefetch, concurrency }];
+        let mut consumers = vec![
+            Consumer { queue: QueueName::Incoming, prefetch, concurrency },
+            // One at a time: a consumer that asks for more has to attach again, and another process would go on meanwhile.
+            Consumer { queue: QueueName::Reports, prefetch: 1, concurrency: 1 },
+        ];
         consumers.extend(self.engines.iter().map(|(name, backend)| Consumer {
             queue: QueueName::Outgoing(name.clone()),
             prefetch: backend.prefetch(),
             concurrency: backend.concurrency,
         }));
+        let publish: Arc<dyn Publish> = Arc::clone(queue) as _;
         let wanted = consumers.iter().map(|consumer| (consumer.queue.clone(), consumer.prefetch)).collect();
         let mut consumers = consumers.into_iter().zip(queue.consume(wanted));
         let mut running = Vec::new();
         if let Some((incoming, deliveries)) = consumers.next() {
-            let inbound = Inbound::new(self.router, Arc::clone(queue) as _, &self.config, lifecycle);
+            let inbound =
+                Inbound::new(Arc::clone(&self.router), Arc::clone(&publish), &self.config, lifecycle);
             running.push(incoming.start(deliveries, inbound, &self.config, lifecycle));
         }
+        if let Some((reports, deliveries)) = consumers.next() {
+            let work = Reports::new(self.router);
+            running.push(reports.start(deliveries, work, &self.config, lifecycle));
+        }
         for ((name, backend), (outgoing, deliveries)) in self.engines.into_iter().zip(consumers) {
-            let outbound = Outbound::new(name, backend, &self.config, lifecycle);
+            let outbound = Outbound::new(name, backend, &publish, &self.config, lifecycle);
             running.push(outgoing.start(deliveries, outbound, &self.config, lifecycle));
         }
         let (drained, watched): (Vec<_>, Vec<_>) = running.into_iter().unzip();

@@ -2,9 +2,11 @@
 //!
 //! A part that is sent is never sent again by a retry: which ones are travels in a header of the message.
 
+mod notes;
+
 mod progress;
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use metrics::{Counter, Gauge, Histogram};
@@ -13,12 +15,12 @@ use shared::{
     config::Config,
     lifecycle::Lifecycle,
     message::{BackendName, Identity, OutgoingMessage},
-    queue::{Disposition, Headers, Message, header},
+    queue::{Disposition, Headers, Message, Publish, header},
     telemetry::Privacy,
 };
 use tokio::time::Instant;
 
-use self::progress::Progress;
+use self::{notes::Notes, progress::Progress};
 use crate::{
     engines::{Backend, LeftOut, Part, SendError, SendReceipt},
     gate::{Pass, Record, Verdict},
@@ -35,6 +37,7 @@ pub struct Outbound {
     privacy: Privacy,
     lifecycle: Lifecycle,
     recent: Recent,
+    notes: Option<Notes>,
     /// How long one delivery is worked on, but for a single call: then it goes back with what is left of it.
     longest_turn: Duration,
     sent: Counter,
@@ -56,9 +59,16 @@ struct Turn<'m> {
 impl Outbound {
     /// Sends through `backend`.
     #[must_use]
-    pub fn new(name: BackendName, backend: Backend, config: &Config, lifecycle: &Lifecycle) -> Self {
+    pub fn new(
+        name: BackendName,
+        backend: Backend,
+        queue: &Arc<dyn Publish>,
+        config: &Config,
+        lifecycle: &Lifecycle,
+    ) -> Self {
         let label = name.to_string();
         Self {
+            notes: Notes::new(&name, queue, config, lifecycle),
             name,
             limit: Limit::new(backend.rate),
             backend,
@@ -122,7 +132,7 @@ impl Outbound {
             let error = match outcome {
                 Ok(receipt) => {
                     self.reopen(pass);
-                    self.take(turn, part, receipt);
+                    self.take(turn, part, receipt).await;
                     return true;
                 }
                 Err(error) => error,
@@ -188,7 +198,7 @@ impl Outbound {
     }
 
     /// The provider took the part, or some identities of it.
-    fn take(&self, turn: &mut Turn<'_>, part: &Part<'_>, receipt: SendReceipt) {
+    async fn take(&self, turn: &mut Turn<'_>, part: &Part<'_>, receipt: SendReceipt) {
         let is_left_out =
             |identity| receipt.left_out.as_ref().is_some_and(|left| left.identities.contains(identity));
         let (left, taken) = part.divide(|pair| is_left_out(pair.identity));
@@ -196,6 +206,9 @@ impl Outbound {
             self.note_sent(turn, &taken, &receipt.external_ids);
             taken.pairs().for_each(|pair| self.recent.remember(pair.id, Instant::now()));
             turn.progress.sent(&taken);
+            if let Some(notes) = &self.notes {
+                notes.taken(turn.queued, &taken, &receipt.external_ids).await;
+            }
         }
         if let (Some(left), Some(LeftOut { error, .. })) = (left, receipt.left_out) {
             self.note(turn.queued, &error);

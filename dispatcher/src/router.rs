@@ -13,7 +13,7 @@ use shared::{
 };
 use tokio::time::Instant;
 
-use crate::apps::{App, Claim, Context, Draft, Filter, Ids, Outgoing, StepError};
+use crate::apps::{App, Claim, Context, DeliveryReport, Draft, Filter, Ids, Outgoing, StepError};
 
 /// What became of an incoming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,15 @@ impl Router {
         let SubmittedMessage { id, accepted_at, backend, identities, text, fields, .. } = message;
         let source = Source { id, accepted_at, in_response_to: None, fields };
         self.finish(vec![Draft { backend, identities, text }], &source, deadline).await.0
+    }
+
+    /// Tells all apps of a delivery report.
+    pub async fn report(&self, report: &DeliveryReport) -> Result<(), RouteError> {
+        let deadline = Instant::now() + self.app_timeout;
+        for app in &self.apps {
+            app.report(report).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Report))?;
+        }
+        Ok(())
     }
 
     async fn run_phases(

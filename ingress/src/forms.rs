@@ -11,6 +11,8 @@ pub mod vumi;
 
 pub mod twilio;
 
+pub mod reports;
+
 pub mod params;
 
 pub mod fields;
@@ -19,7 +21,10 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 use shared::{
-    config::{Config, Endpoint, endpoints::Form as Settings},
+    config::{
+        Config, Endpoint,
+        endpoints::{self, Form as Settings},
+    },
     message::EXTERNAL_ID,
 };
 
@@ -59,9 +64,23 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer that is configured.
+    fn of(settings: &endpoints::Answer) -> Self {
+        let endpoints::Answer { status, body, content_type } = settings.clone();
+        Self { status, content_type, body }
+    }
+
     /// 200 with this body.
     fn ok(content_type: &str, body: &str) -> Self {
         Self { status: 200, content_type: content_type.to_owned(), body: body.to_owned() }
+    }
+}
+
+/// A method as it is configured.
+fn method(method: endpoints::HttpMethod) -> Method {
+    match method {
+        endpoints::HttpMethod::Get => Method::GET,
+        endpoints::HttpMethod::Post => Method::POST,
     }
 }
 

@@ -2,11 +2,13 @@
 
 pub mod messages;
 
+mod reports;
+
 pub mod submit;
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::Router;
+use axum::{Router, http::Method};
 use metrics::Counter;
 use percent_encoding::percent_decode_str;
 use shared::{
@@ -17,8 +19,10 @@ use shared::{
 
 use crate::{
     api, body,
-    forms::{self, Form},
+    forms::{self, Answer, Form, params::Params, reports::ReportForm},
     publishing::Publisher,
+    refusal::Problem,
+    request::Request,
 };
 
 /// The endpoints by path, and the limits that hold for all.
@@ -32,8 +36,39 @@ struct Endpoints {
 pub struct Endpoint {
     backend: BackendName,
     auth: Auth,
-    form: Box<dyn Form>,
+    takes: Takes,
     accepted: Counter,
+}
+
+/// What an endpoint takes, and how that is read.
+enum Takes {
+    /// Messages.
+    Messages(Box<dyn Form>),
+    /// Delivery reports.
+    Reports(Box<ReportForm>),
+}
+
+impl Takes {
+    fn methods(&self) -> &[Method] {
+        match self {
+            Self::Messages(form) => form.methods(),
+            Self::Reports(form) => form.methods(),
+        }
+    }
+
+    fn params(&self, request: &Request) -> Result<Params, Problem> {
+        match self {
+            Self::Messages(form) => form.params(request),
+            Self::Reports(form) => form.params(request),
+        }
+    }
+
+    fn answer(&self) -> &Answer {
+        match self {
+            Self::Messages(form) => form.answer(),
+            Self::Reports(form) => form.answer(),
+        }
+    }
 }
 
 impl Endpoints {
@@ -44,10 +79,19 @@ impl Endpoints {
             let endpoint = Arc::new(Endpoint {
                 backend: settings.backend.clone(),
                 auth: settings.auth.clone(),
-                form: forms::build(settings, config),
+                takes: Takes::Messages(forms::build(settings, config)),
                 accepted: metrics::counter!("gateway_accepted_total", "backend" => settings.backend.to_string()),
             });
             by_path.extend(settings.paths.iter().map(|path| (path.clone(), Arc::clone(&endpoint))));
+        }
+        for (backend, settings) in &config.reports {
+            let endpoint = Endpoint {
+                backend: backend.clone(),
+                auth: settings.auth.clone(),
+                takes: Takes::Reports(Box::new(ReportForm::new(settings, config))),
+                accepted: metrics::counter!("gateway_reports_accepted_total", "backend" => backend.to_string()),
+            };
+            by_path.insert(settings.path.clone(), Arc::new(endpoint));
         }
         Self { by_path, body: body::Limits::of(&config.ingress), privacy: Privacy::new(&config.logging) }
     }

@@ -25,6 +25,8 @@ mod queue;
 
 mod rate;
 
+pub mod reports;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 pub use self::{
@@ -36,11 +38,13 @@ pub use self::{
     problem::{Origin, Problem, Problems},
     queue::{Queue, QueueUrl},
     rate::Rate,
+    reports::Reports,
     tree::Environment,
 };
 use self::{
     problem::Notes,
     reader::{Entry, Read, Section, one_of},
+    reports::Around,
 };
 use crate::message::BackendName;
 
@@ -63,6 +67,8 @@ pub struct Config {
     pub backends: BTreeMap<BackendName, Backend>,
     /// The paths that providers post to.
     pub endpoints: Vec<Endpoint>,
+    /// Where delivery reports come in, by backend.
+    pub reports: BTreeMap<BackendName, Reports>,
     /// The router's apps, in order.
     pub apps: Vec<App>,
     /// The programs that may send through the public listener.
@@ -149,9 +155,18 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
     let dispatcher = root.section("dispatcher").map(|section| read_dispatcher(section, ingress.as_ref()));
     let logging = root.section("logging").map(read_logging);
     let stuck_after = dispatcher.as_ref().map_or(Duration::MAX, |dispatcher| dispatcher.stuck_after);
-    let backends =
-        root.section("backends").map(|section| backends::read(section, stuck_after)).unwrap_or_default();
-    let endpoints = endpoints::read(root.sections("endpoints"), &backends, ingress.as_ref());
+    let section = root.section("backends");
+    let origins = section.as_ref().map(Section::origins).unwrap_or_default();
+    let backends = section.map(|section| backends::read(section, stuck_after)).unwrap_or_default();
+    let mut taken = endpoints::Taken::new();
+    let endpoints = endpoints::read(root.sections("endpoints"), &backends, ingress.as_ref(), &mut taken);
+    let around = Around { backends: &backends, endpoints: &endpoints, ingress: ingress.as_ref() };
+    let sections = root.sections("reports");
+    let problem_of = |backend: &BackendName, problem: String| {
+        let origin = origins.get(backend.as_str()).unwrap_or_else(|| root.origin());
+        root.problem_at(origin, &format!("backends.{backend}"), problem);
+    };
+    let reports = reports::read(sections, &around, &mut taken, &problem_of);
     let app_timeout = dispatcher.as_ref().map_or(Duration::MAX, |dispatcher| dispatcher.app_timeout);
     let apps = apps::read(root.sections("apps"), app_timeout);
     let api = root.section("api").map(|section| api::read(section, &backends)).unwrap_or_default();
@@ -165,6 +180,7 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
         logging: logging?,
         backends: backends.into_iter().filter_map(|(name, backend)| Some((name, backend?))).collect(),
         endpoints,
+        reports,
         apps,
         api,
     })

@@ -1,12 +1,14 @@
 //! The contract between `ingress` and `dispatcher`, and the plumbing both stand on.
 //!
-//! Read in this order: [`message`] is what is passed, [`envelope`] how it is written, [`queue`] how it travels,
-//! [`config`] what a deployment says, [`text`] what a text costs, [`lifecycle`] how a process starts and stops,
+//! Read in this order: [`message`] and [`report`] are what is passed, [`envelope`] how it is written, [`queue`] how it
+//! travels, [`config`] what a deployment says, [`text`] what a text costs, [`lifecycle`] how a process starts and stops,
 //! [`http`] how it serves pages, [`admin`] its private ones.
 
 pub mod message;
 
 pub mod envelope;
+
+pub mod report;
 
 pub mod queue;
 

@@ -39,6 +39,8 @@ pub enum Route {
     Submit(BackendName),
     /// To one backend's engine.
     Outgoing(BackendName),
+    /// What a backend's provider says about what was sent.
+    Report(BackendName),
 }
 
 impl fmt::Display for Route {
@@ -47,6 +49,7 @@ impl fmt::Display for Route {
             Self::Incoming(backend) => write!(f, "incoming.{backend}"),
             Self::Submit(backend) => write!(f, "submit.{backend}"),
             Self::Outgoing(backend) => write!(f, "outgoing.{backend}"),
+            Self::Report(backend) => write!(f, "report.{backend}"),
         }
     }
 }

@@ -25,6 +25,8 @@ mod kannel;
 
 mod parts;
 
+mod reports;
+
 mod api;
 
 mod pause;

@@ -3,7 +3,7 @@
 use shared::config::apps::Phase;
 
 use super::{
-    App, Context, Draft, Ids, Outgoing, Step,
+    App, Context, DeliveryReport, Draft, Ids, Outgoing, Step,
     hook::{Hook, request::Request},
 };
 
@@ -29,5 +29,9 @@ impl App for Forward {
             self.0.call(Request::outgoing(draft, ids), |_| Ok(())).await?;
             Ok(Outgoing::Send)
         })
+    }
+
+    fn report<'a>(&'a self, report: &'a DeliveryReport) -> Step<'a, ()> {
+        self.0.tell(report)
     }
 }

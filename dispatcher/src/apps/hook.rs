@@ -18,7 +18,7 @@ use shared::{
 };
 
 use self::request::{IDEMPOTENCY_KEY, Request, SIGNATURE};
-use super::AppError;
+use super::{AppError, DeliveryReport, Step};
 use crate::engines::{
     calls::Calls,
     client::{Answer, Client},
@@ -71,6 +71,14 @@ impl Hook {
                 Ok(A::default())
             }
         }
+    }
+
+    /// Tells of a report. What is answered counts for nothing: there is nobody to answer.
+    pub(super) fn tell<'a>(&'a self, report: &'a DeliveryReport) -> Step<'a, ()> {
+        if !self.is_called_in(Phase::Report) {
+            return Step::ready(());
+        }
+        Step::later(self.call(Request::report(report), |_| Ok(())))
     }
 
     /// The answer, when it is a success; else why not, without personal data.

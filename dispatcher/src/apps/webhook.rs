@@ -3,7 +3,7 @@
 use shared::config::apps::Phase;
 
 use super::{
-    App, Claim, Context, Draft, Filter, Ids, Outgoing, Step,
+    App, Claim, Context, DeliveryReport, Draft, Filter, Ids, Outgoing, Step,
     hook::{
         Hook,
         answer::{Changed, Claimed, Cleaned, Filtered, Parsed, read},
@@ -89,5 +89,9 @@ impl App for Webhook {
             }
             Ok(if answer.cancel { Outgoing::Cancel } else { Outgoing::Send })
         })
+    }
+
+    fn report<'a>(&'a self, report: &'a DeliveryReport) -> Step<'a, ()> {
+        self.0.tell(report)
     }
 }

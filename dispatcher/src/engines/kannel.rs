@@ -13,13 +13,20 @@ use percent_encoding::percent_encode;
 use reqwest::{Method, Request};
 use secrecy::ExposeSecret;
 use shared::{
-    config::{Backend, backends::Kannel},
+    config::{Backend, Reports, backends::Kannel},
     lifecycle::Failure,
     message::{BackendName, Identity, OutgoingMessage},
 };
+use url::Url;
 
 use self::encoding::{Encoding, Wire};
 use super::{Engine, Part, SendError, SendReceipt, calls::Calls, client::Client, request::IN_URL};
+
+/// Every report that there is: delivered 1, failed 2, buffered 4, handed over 8, refused 16.
+const DLR_MASK: &[u8] = b"31";
+
+/// What each report tells, beside our name of the part.
+const REPORT_VALUES: &str = "&status=%d&status_text=%A&smsc=%i&sms_id=%I&date_sent=%t&identity=%p";
 
 /// The engine of one backend, with its own pool of connections.
 pub struct KannelEngine {
@@ -34,10 +41,11 @@ impl KannelEngine {
         kannel: &Kannel,
         backend: &Backend,
         calls: &Calls,
+        reports: Option<&Reports>,
     ) -> Result<Self, Failure> {
         let owner = format!("backends.{name}");
         let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
-        Ok(Self { client, blueprint: Blueprint::new(kannel) })
+        Ok(Self { client, blueprint: Blueprint::new(kannel, reports) })
     }
 
     async fn call(&self, part: &Part<'_>) -> Result<SendReceipt, SendError> {
@@ -60,11 +68,18 @@ impl Engine for KannelEngine {
 struct Blueprint {
     kannel: Kannel,
     encoding: Encoding,
+    /// Where Kannel shall report, if it shall.
+    callback: Option<Url>,
 }
 
 impl Blueprint {
-    fn new(kannel: &Kannel) -> Self {
-        Self { kannel: kannel.clone(), encoding: Encoding::new(kannel.coding, kannel.charset.clone()) }
+    fn new(kannel: &Kannel, reports: Option<&Reports>) -> Self {
+        let base = kannel.delivery_report_url.as_ref();
+        Self {
+            kannel: kannel.clone(),
+            encoding: Encoding::new(kannel.coding, kannel.charset.clone()),
+            callback: reports.zip(base).map(|(reports, base)| reports.callback(base)),
+        }
     }
 
     /// One that Kannel cannot be told is alone in its part, so that it takes no other along.
@@ -98,9 +113,20 @@ impl Blueprint {
         if let Some(charset) = charset {
             query.push("charset", charset.as_bytes());
         }
+        if let Some(callback) = &self.callback {
+            query.push("dlr-mask", DLR_MASK);
+            query.push("dlr-url", report_url(callback, part).as_bytes());
+        }
         url.set_query(Some(&query.0));
         Ok(Request::new(Method::GET, url))
     }
+}
+
+/// The URL that Kannel calls with each report: as in `RapidSMS`, Kannel puts its own values for what begins with `%`.
+fn report_url(callback: &Url, part: &Part<'_>) -> String {
+    let own = callback.as_str().replace('%', "%%");
+    let begin = if callback.query().is_some() { '&' } else { '?' };
+    format!("{own}{begin}message_id={}{REPORT_VALUES}", part.reference())
 }
 
 /// Kannel separates numbers by white space.

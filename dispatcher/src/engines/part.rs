@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use shared::{
     message::{Identity, MessageId, OutgoingMessage},
+    report::Reference,
     telemetry::Privacy,
 };
 
@@ -62,6 +63,13 @@ impl<'m> Part<'m> {
     #[must_use]
     pub fn id(&self) -> MessageId {
         self.id_for(&self.places)
+    }
+
+    /// What names it to its provider, for delivery reports.
+    #[must_use]
+    pub fn reference(&self) -> Reference {
+        let place = if let [place] = self.places[..] { Some(place) } else { None };
+        Reference { message_id: self.message.id, number: self.number, place }
     }
 
     fn id_for(&self, places: &[usize]) -> MessageId {

@@ -36,15 +36,20 @@ pub(super) fn authorization(basic: &Basic) -> Option<HeaderValue> {
 pub(super) mod tests {
     use std::{collections::BTreeMap, fs, path::Path};
 
-    use shared::config::{Backend, Config};
+    use shared::config::{Backend, Config, Reports};
 
     use super::*;
 
     /// The settings of a backend with these `keys`.
     pub(crate) fn backend(keys: &str) -> Backend {
+        configured(keys).0
+    }
+
+    /// The same, and how its reports come in.
+    pub(crate) fn configured(keys: &str) -> (Backend, Option<Reports>) {
         let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\n{keys}\n");
         let config = Config::parse("test", &text, &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"));
-        config.backends["b"].clone()
+        (config.backends["b"].clone(), config.reports.get("b").cloned())
     }
 
     /// The request as it goes over the wire, without what the client adds.

@@ -9,7 +9,7 @@ use reqwest::{
 };
 use shared::{
     config::{
-        Backend,
+        Backend, Reports,
         backends::{Twilio, twilio::Sender},
     },
     lifecycle::Failure,
@@ -40,10 +40,11 @@ impl TwilioEngine {
         twilio: &Twilio,
         backend: &Backend,
         calls: &Calls,
+        reports: Option<&Reports>,
     ) -> Result<Self, Failure> {
         let owner = format!("backends.{name}");
         let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
-        Ok(Self { client, blueprint: Blueprint::new(twilio) })
+        Ok(Self { client, blueprint: Blueprint::new(twilio, reports) })
     }
 
     async fn call(&self, part: &Part<'_>) -> Result<SendReceipt, SendError> {
@@ -67,11 +68,15 @@ struct Blueprint {
     url: Url,
     sender: Sender,
     basic: Option<HeaderValue>,
+    /// Where Twilio shall report, if it shall.
+    callback: Option<Url>,
 }
 
 impl Blueprint {
-    fn new(twilio: &Twilio) -> Self {
+    fn new(twilio: &Twilio, reports: Option<&Reports>) -> Self {
+        let base = twilio.status_callback.as_ref();
         Self {
+            callback: reports.zip(base).map(|(reports, base)| reports.callback(base)),
             url: twilio.url.get().clone(),
             sender: twilio.sender.clone(),
             basic: authorization(&twilio.basic),
@@ -94,6 +99,10 @@ impl Blueprint {
             Sender::MessagingService(sid) => form.append_pair("MessagingServiceSid", sid),
         };
         form.append_pair("Body", &part.text);
+        if let Some(mut callback) = self.callback.clone() {
+            callback.query_pairs_mut().append_pair("message_id", &part.reference().to_string());
+            form.append_pair("StatusCallback", callback.as_str());
+        }
         let mut request = Request::new(Method::POST, self.url.clone());
         set_body(&mut request, FORM, form.finish());
         if let Some(basic) = &self.basic {

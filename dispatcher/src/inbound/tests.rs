@@ -25,9 +25,9 @@ use crate::{
 
 /// Fails the first times, then records.
 #[derive(Default)]
-struct Recorder {
+pub(crate) struct Recorder {
     failures: AtomicU32,
-    published: Mutex<Vec<Message>>,
+    pub(crate) published: Mutex<Vec<Message>>,
 }
 
 impl Publish for Recorder {

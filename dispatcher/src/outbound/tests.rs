@@ -20,10 +20,17 @@ mod parts;
 use super::*;
 use crate::{
     engines::{Engine, SendReceipt},
+    inbound::tests::Recorder,
     lanes::tests::Session,
 };
 
 mod batches;
+
+mod notes;
+
+/// Backend `b`, whose provider reports.
+const CONFIG: &str = "[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'vumi'\nsendsms_url = 'http://v/'\n\
+                      [[reports]]\nbackend = 'b'\n";
 
 /// How long a message may wait.
 const HOLD: Duration = Duration::from_secs(600);
@@ -37,6 +44,8 @@ struct Scripted {
     count: watch::Sender<usize>,
     /// How many identities one call has at most; nothing is one.
     batch: usize,
+    /// What the provider calls what it takes.
+    external_ids: Vec<String>,
 }
 
 impl Engine for Scripted {
@@ -61,7 +70,7 @@ impl Engine for Scripted {
             Some(error) if name(&failed[0]) == called[0] => Err(error),
             error => {
                 let left_out = error.map(|error| LeftOut { identities: failed, error });
-                Ok(SendReceipt { left_out, ..SendReceipt::default() })
+                Ok(SendReceipt { left_out, external_ids: self.external_ids.clone() })
             }
         };
         std::future::ready(answer).boxed()
@@ -90,6 +99,7 @@ struct Bench {
     lifecycle: Lifecycle,
     session: Arc<Session>,
     text: String,
+    queue: Arc<Recorder>,
 }
 
 impl Bench {
@@ -103,7 +113,7 @@ impl Bench {
     }
 
     fn of(engine: Scripted, on_unknown: OnUnknown, rate: Option<Rate>) -> Self {
-        let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
+        let config = Config::parse("test", CONFIG, &BTreeMap::new()).unwrap();
         let engine = Arc::new(engine);
         let backend = Backend {
             engine: Arc::clone(&engine) as _,
@@ -114,8 +124,10 @@ impl Bench {
             gate: Arc::default(),
         };
         let lifecycle = Lifecycle::default();
-        let outbound = Outbound::new("b".parse().unwrap(), backend, &config, &lifecycle);
-        Self { outbound, engine, lifecycle, session: Arc::default(), text: "x".to_owned() }
+        let queue = Arc::<Recorder>::default();
+        let publish = Arc::clone(&queue) as _;
+        let outbound = Outbound::new("b".parse().unwrap(), backend, &publish, &config, &lifecycle);
+        Self { outbound, engine, lifecycle, session: Arc::default(), text: "x".to_owned(), queue }
     }
 
     /// Sends to identities 1, 2 and 3; the message carries `headers` from earlier attempts.

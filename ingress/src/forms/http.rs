@@ -8,7 +8,7 @@ use shared::config::{
     endpoints::{self, HttpMethod},
 };
 
-use super::{Answer, Form, Reading, fields::Fields, params::Params};
+use super::{Answer, Form, Reading, fields::Fields, method, params::Params};
 use crate::{refusal::Problem, request::Request};
 
 /// The form of one endpoint.
@@ -31,22 +31,14 @@ impl HttpForm {
         answer: &endpoints::Answer,
         config: &Config,
     ) -> Self {
-        let method = |method: &HttpMethod| match method {
-            HttpMethod::Get => Method::GET,
-            HttpMethod::Post => Method::POST,
-        };
         let fields = Fields::new(endpoint, config);
         Self {
-            methods: methods.iter().map(method).collect(),
+            methods: methods.iter().copied().map(method).collect(),
             charset: endpoint.charset,
             takes_json: fields.are_in_json(),
             next_identity: next(fields.parameter("identity")),
             fields,
-            answer: Answer {
-                status: answer.status,
-                content_type: answer.content_type.clone(),
-                body: answer.body.clone(),
-            },
+            answer: Answer::of(answer),
         }
     }
 }

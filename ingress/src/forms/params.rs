@@ -44,6 +44,16 @@ impl Params {
         Ok(Self::Pairs(pairs))
     }
 
+    /// Parses a body that is a JSON object, whatever its `Content-Type`.
+    pub fn json_object(request: &Request) -> Result<Self, Problem> {
+        let document = Json::parse(&request.body, encoding_rs::UTF_8)?;
+        if document.is_object() {
+            Ok(Self::Json(document))
+        } else {
+            Err(Problem::new("body", "a JSON object is wanted"))
+        }
+    }
+
     /// Parses a body by its `Content-Type`, whose charset goes before `charset`. It may be JSON where `takes_json`.
     pub fn body(request: &Request, charset: &'static Encoding, takes_json: bool) -> Result<Self, Problem> {
         let content_type = request.header("content-type").unwrap_or("");

@@ -8,11 +8,7 @@ use shared::{
     message::EXTERNAL_ID,
 };
 
-use super::{
-    Answer, Form, Reading,
-    fields::Fields,
-    params::{Json, Params},
-};
+use super::{Answer, Form, Reading, fields::Fields, params::Params};
 use crate::{refusal::Problem, request::Request};
 
 static METHODS: [Method; 1] = [Method::POST];
@@ -40,12 +36,7 @@ impl Form for VumiForm {
     }
 
     fn params(&self, request: &Request) -> Result<Params, Problem> {
-        let document = Json::parse(&request.body, encoding_rs::UTF_8)?;
-        if document.is_object() {
-            Ok(Params::Json(document))
-        } else {
-            Err(Problem::new("body", "a JSON object is wanted"))
-        }
+        Params::json_object(request)
     }
 
     fn read(&self, params: Params) -> Result<Reading, Vec<Problem>> {

@@ -1,4 +1,4 @@
-//! Receives a provider's message: it is answered with success only after the queue has confirmed.
+//! Receives a provider's message or reports: they are answered with success only after the queue has confirmed.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -16,7 +16,7 @@ use shared::{
     trace,
 };
 
-use super::{Endpoint, State};
+use super::{Endpoint, State, Takes, reports};
 use crate::{
     auth, body,
     forms::{Answer, Reading},
@@ -58,9 +58,9 @@ async fn accept<'e>(
     peer: SocketAddr,
     parts: Parts,
     body: Body,
-) -> Result<(MessageId, &'e Answer), Refusal> {
-    if !endpoint.form.methods().contains(&parts.method) {
-        return Err(Refusal::Method(endpoint.form.methods().to_vec()));
+) -> Result<(Option<MessageId>, &'e Answer), Refusal> {
+    if !endpoint.takes.methods().contains(&parts.method) {
+        return Err(Refusal::Method(endpoint.takes.methods().to_vec()));
     }
     let mut request = Request {
         method: parts.method,
@@ -72,25 +72,35 @@ async fn accept<'e>(
     };
     auth::check_head(&endpoint.auth, &request)?;
     request.body = body::read(body, state.endpoints.body).await?;
-    let message = message(endpoint, read(endpoint, &request)?);
+    auth::check_body(&endpoint.auth, &request)?;
+    let params = endpoint.takes.params(&request).map_err(|problem| Refusal::Invalid(vec![problem]))?;
+    auth::check_params(&endpoint.auth, &request, &params)?;
+    let id = match &endpoint.takes {
+        Takes::Messages(form) => {
+            let message = message(endpoint, form.read(params).map_err(Refusal::Invalid)?);
+            publish(state, &message, &request).await?;
+            endpoint.accepted.increment(1);
+            Some(message.id)
+        }
+        Takes::Reports(form) => {
+            let reports = form.read(&request, &params).map_err(Refusal::Invalid)?;
+            endpoint.accepted.increment(reports::publish(state, endpoint, reports, &request).await?);
+            None
+        }
+    };
+    Ok((id, endpoint.takes.answer()))
+}
+
+async fn publish(state: &State, message: &IncomingMessage, request: &Request) -> Result<(), Refusal> {
     let traceparent = trace::child_of(request.header(queue_header::TRACEPARENT));
     let headers = Headers::from([(queue_header::TRACEPARENT.to_owned(), traceparent)]);
-    let queued = Message::new(&Route::Incoming(message.backend.clone()), &message, headers);
+    let queued = Message::new(&Route::Incoming(message.backend.clone()), message, headers);
     state.publisher.publish(vec![queued]).await.map_err(Refusal::Unavailable)?;
-    endpoint.accepted.increment(1);
     let privacy = state.endpoints.privacy;
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
     let external_id = message.fields.get(EXTERNAL_ID).map_or("", String::as_str);
     tracing::info!(message_id = %message.id, backend = %message.backend, external_id, %identity, %text, "accepted");
-    Ok((message.id, endpoint.form.answer()))
-}
-
-/// What `request` says, once it is known to come from who may send it.
-fn read(endpoint: &Endpoint, request: &Request) -> Result<Reading, Refusal> {
-    auth::check_body(&endpoint.auth, request)?;
-    let params = endpoint.form.params(request).map_err(|problem| Refusal::Invalid(vec![problem]))?;
-    auth::check_params(&endpoint.auth, request, &params)?;
-    endpoint.form.read(params).map_err(Refusal::Invalid)
+    Ok(())
 }
 
 /// The message that was read. A provider that repeats it, with its own id of it, gives the same message.
@@ -107,7 +117,8 @@ fn message(endpoint: &Endpoint, reading: Reading) -> IncomingMessage {
     }
 }
 
-fn success(id: MessageId, answer: &Answer) -> Response {
+/// The answer to what is in the queue, with the id of a message.
+fn success(id: Option<MessageId>, answer: &Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     // These two have no body, whatever is configured.
     let mut response = if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
@@ -116,9 +127,8 @@ fn success(id: MessageId, answer: &Answer) -> Response {
         let content_type = [(header::CONTENT_TYPE, answer.content_type.as_str())];
         (status, content_type, answer.body.clone()).into_response()
     };
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert("message-id", id);
+    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+        response.headers_mut().insert("message-id", id);
     }
     response
 }

@@ -60,7 +60,7 @@ pub enum App {
     LoopGuard(LoopGuard),
 }
 
-/// The phases of the router: five of an incoming message, and one of each reply.
+/// The phases of the router: five of an incoming message, one of each reply, and one of what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// May stop the message.
@@ -75,12 +75,14 @@ pub enum Phase {
     Cleanup,
     /// May change or cancel a reply.
     Outgoing,
+    /// Is told what a provider reports.
+    Report,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Filter, Self::Parse, Self::Handle, Self::Default, Self::Cleanup, Self::Outgoing];
+    pub const ALL: [Self; 7] =
+        [Self::Filter, Self::Parse, Self::Handle, Self::Default, Self::Cleanup, Self::Outgoing, Self::Report];
 
     /// The name.
     #[must_use]
@@ -92,6 +94,7 @@ impl Phase {
             Self::Default => "default",
             Self::Cleanup => "cleanup",
             Self::Outgoing => "outgoing",
+            Self::Report => "report",
         }
     }
 }
@@ -161,6 +164,9 @@ enum Kind {
     LoopGuard,
 }
 
+/// What `forward` can copy.
+const COPIED: [Phase; 3] = [Phase::Parse, Phase::Outgoing, Phase::Report];
+
 const KINDS: [(&str, Kind); 8] = [
     ("echo", Kind::Echo),
     ("ping", Kind::Ping),
@@ -209,7 +215,7 @@ fn read_one(mut section: Section<'_>, earlier: &mut Earlier) -> Option<App> {
             hook.map(Box::new).map(App::Webhook)
         }
         Kind::Forward => {
-            let hook = hook::read(&mut section, Phase::Parse, &[Phase::Parse, Phase::Outgoing], earlier);
+            let hook = hook::read(&mut section, Phase::Parse, &COPIED, earlier);
             hook.map(Box::new).map(App::Forward)
         }
         Kind::LoopGuard => Some(App::LoopGuard(loop_guard::read(&mut section))),

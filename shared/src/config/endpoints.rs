@@ -8,6 +8,7 @@ mod known;
 
 use std::collections::BTreeMap;
 
+pub(super) use self::form::{FormKind, read as read_form};
 pub use self::{
     fields::Field,
     form::{Answer, Form, HttpMethod},
@@ -40,16 +41,19 @@ pub struct Endpoint {
     pub charset: &'static encoding_rs::Encoding,
 }
 
+/// The paths that are taken, and by whom.
+pub(super) type Taken = BTreeMap<String, Origin>;
+
 /// Reads all endpoints of `ingress`, which is missing when it has problems itself.
 pub(super) fn read(
     sections: Vec<Section<'_>>,
     backends: &BTreeMap<BackendName, Option<Backend>>,
     ingress: Option<&Ingress>,
+    taken: &mut Taken,
 ) -> Vec<Endpoint> {
-    let mut paths: BTreeMap<String, Origin> = BTreeMap::new();
     let mut endpoints = Vec::new();
     for section in sections {
-        endpoints.extend(read_one(section, backends, ingress, &mut paths));
+        endpoints.extend(read_one(section, backends, ingress, taken));
     }
     endpoints
 }
@@ -58,7 +62,7 @@ fn read_one(
     mut section: Section<'_>,
     backends: &BTreeMap<BackendName, Option<Backend>>,
     ingress: Option<&Ingress>,
-    taken: &mut BTreeMap<String, Origin>,
+    taken: &mut Taken,
 ) -> Option<Endpoint> {
     let backend = section.required_with("backend", |entry| read_backend(&entry, backends));
     let paths = read_paths(&mut section, backend.as_ref(), taken);
@@ -72,7 +76,7 @@ fn read_one(
     let auth_origin = section.origin_of("auth");
     let auth = section.optional_with("auth", auth::read).unwrap_or_default();
     // The other keys cannot be judged without knowing the form.
-    let form = form::read(&mut section)?;
+    let form = form::read(&mut section, FormKind::Http)?;
     if let Some(problem) = misfit(&auth, &form, &paths) {
         section.problem_at(&auth_origin, "auth", problem);
     }
@@ -98,11 +102,7 @@ pub(super) fn read_backend(
     })
 }
 
-fn read_paths(
-    section: &mut Section<'_>,
-    backend: Option<&BackendName>,
-    taken: &mut BTreeMap<String, Origin>,
-) -> Vec<String> {
+fn read_paths(section: &mut Section<'_>, backend: Option<&BackendName>, taken: &mut Taken) -> Vec<String> {
     let by_backend = !section.has("path");
     let written = section.optional_with("path", |entry| Some((read_path(&entry)?, entry)));
     let paths = match (&written, backend) {
@@ -112,25 +112,30 @@ fn read_paths(
         }
         (None, _) => Vec::new(),
     };
-    // Both paths of a backend are taken together, which is one problem.
-    if let Some((path, earlier)) = paths.iter().find_map(|path| Some((path, taken.get(path)?))) {
-        let hidden = written.as_ref().is_some_and(|(_, entry)| entry.is_hidden());
-        let shown = if hidden { "in this value".to_owned() } else { format!("`{path}/`") };
-        let message =
-            format!("the path {shown} is taken by the endpoint at {earlier}; one path has one endpoint");
-        match &written {
-            Some((_, entry)) => entry.note(message),
-            None => section.problem_here(message),
-        }
-    }
-    for path in &paths {
-        taken.entry(path.clone()).or_insert_with(|| section.origin().clone());
-    }
+    take(section, &paths, written.as_ref().map(|(_, entry)| entry), taken);
     paths
 }
 
+/// Takes `paths`, written in `entry` or made of the backend's name, or notes who has them.
+pub(super) fn take(section: &Section<'_>, paths: &[String], written: Option<&Entry<'_>>, taken: &mut Taken) {
+    // Both paths of a backend are taken together, which is one problem.
+    if let Some((path, earlier)) = paths.iter().find_map(|path| Some((path, taken.get(path)?))) {
+        let hidden = written.is_some_and(Entry::is_hidden);
+        let shown = if hidden { "in this value".to_owned() } else { format!("`{path}/`") };
+        let message =
+            format!("the path {shown} is taken by the endpoint at {earlier}; one path has one endpoint");
+        match written {
+            Some(entry) => entry.note(message),
+            None => section.problem_here(message),
+        }
+    }
+    for path in paths {
+        taken.entry(path.clone()).or_insert_with(|| section.origin().clone());
+    }
+}
+
 /// Why no request of this form can pass.
-fn misfit(auth: &Auth, form: &Form, paths: &[String]) -> Option<String> {
+pub(super) fn misfit(auth: &Auth, form: &Form, paths: &[String]) -> Option<String> {
     match (&auth.credentials, form) {
         (Credentials::Hmac(_) | Credentials::Twilio(_), Form::Kannel) => {
             Some("Kannel signs nothing; write `basic`, `token` or `allow_ips`".to_owned())
@@ -147,7 +152,7 @@ fn misfit(auth: &Auth, form: &Form, paths: &[String]) -> Option<String> {
 }
 
 /// The path without its last slash.
-fn read_path(entry: &Entry<'_>) -> Option<String> {
+pub(super) fn read_path(entry: &Entry<'_>) -> Option<String> {
     let path = String::read(entry.clone())?;
     // Requests are looked up decoded, so an escape in a path would never match.
     let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#%".contains(&byte);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     App, Config, Engine,
     apps::hook::Hook,
+    auth::Credentials,
     backends::{
         Basic, Http, Kannel, Twilio, Vumi,
         http::{Content, JsonTemplate},
@@ -35,6 +36,9 @@ impl Config {
                 Engine::Twilio(twilio) => hide_twilio(twilio),
                 Engine::Vumi(vumi) => hide_vumi(vumi),
             }
+        }
+        for reports in config.reports.values_mut() {
+            hide_callback(&mut reports.auth.credentials);
         }
         for app in &mut config.apps {
             if let App::Webhook(hook) | App::Forward(hook) = app {
@@ -62,13 +66,13 @@ fn hide_http(http: &mut Http) {
 }
 
 fn hide_kannel(kannel: &mut Kannel) {
-    let Kannel { url, params, coding: _, charset: _, batch: _ } = kannel;
+    let Kannel { url, params, coding: _, charset: _, batch: _, delivery_report_url: _ } = kannel;
     *url = url.map_query(hidden_query);
     hide_secrets(params);
 }
 
 fn hide_twilio(twilio: &mut Twilio) {
-    let Twilio { url, basic, sender: _ } = twilio;
+    let Twilio { url, basic, sender: _, status_callback: _ } = twilio;
     *url = url.map_query(hidden_query);
     hide_basic(basic);
 }
@@ -78,6 +82,15 @@ fn hide_vumi(vumi: &mut Vumi) {
     *url = url.map_query(hidden_query);
     params.values_mut().for_each(hide_json);
     basic.iter_mut().for_each(hide_basic);
+}
+
+/// What stands in the URL that a provider is told to report to.
+fn hide_callback(credentials: &mut Credentials) {
+    match credentials {
+        Credentials::Basic(basic) => hide_basic(basic),
+        Credentials::Parameter { name: _, value } => hide(value),
+        Credentials::None | Credentials::Header { .. } | Credentials::Hmac(_) | Credentials::Twilio(_) => {}
+    }
 }
 
 fn hide_hook(hook: &mut Hook) {

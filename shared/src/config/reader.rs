@@ -1,6 +1,6 @@
 //! Reads a [`Node`] into typed values and notes every problem on the way: missing, unknown, of the wrong kind.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use secrecy::SecretString;
 
@@ -61,6 +61,11 @@ impl<'n> Section<'n> {
     /// Where `key` was written, or the table when it was not.
     pub(super) fn origin_of(&self, key: &str) -> Origin {
         self.table.get(key).map_or(&self.origin, |node| &node.origin).clone()
+    }
+
+    /// Where each key was written.
+    pub(super) fn origins(&self) -> BTreeMap<String, Origin> {
+        self.table.iter().map(|(key, node)| (key.clone(), node.origin.clone())).collect()
     }
 
     /// Notes a problem with `key`.

@@ -15,6 +15,8 @@ mod hooks;
 
 mod impossible;
 
+mod reports;
+
 const MINIMAL: &str = "[queue]\nurl = 'embedded:x.db'\n[backends.b]\nengine = 'httptester'\n";
 
 fn parse(text: &str) -> Result<Config, Problems> {
@@ -71,7 +73,7 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
             "g.toml:7: backends.b b: a backend name is 1 to 64 letters, digits, `_` or `-`",
             "g.toml:10: endpoints[0].backend: there is no backend `nobody`; known: a; write [backends.nobody] with its engine",
             "g.toml:13: apps[0].app: `eccho` is not known; did you mean `echo`?",
-            "g.toml:14: colours: unknown key; known: project_name, drain_timeout, queue, ingress, dispatcher, logging, backends, endpoints, apps, api",
+            "g.toml:14: colours: unknown key; known: project_name, drain_timeout, queue, ingress, dispatcher, logging, backends, endpoints, reports, apps, api",
         ]
     );
 }

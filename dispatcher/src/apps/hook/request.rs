@@ -12,9 +12,10 @@ use shared::{
     clock::UnixMillis,
     config::apps::Phase,
     message::{BackendName, Identity, MessageId},
+    report::State,
 };
 
-use crate::apps::{Context, Draft, Ids};
+use crate::apps::{Context, DeliveryReport, Draft, Ids};
 
 /// The header that tells a repeat from a new request.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -66,6 +67,21 @@ struct Outgoing<'a> {
     text: &'a str,
 }
 
+/// What a provider reports, in the phase `report`.
+#[derive(Serialize)]
+struct Reported<'a> {
+    id: MessageId,
+    accepted_at: UnixMillis,
+    message_id: MessageId,
+    part: u16,
+    backend: &'a BackendName,
+    identity: Option<&'a Identity>,
+    external_id: Option<&'a str>,
+    state: State,
+    r#final: bool,
+    detail: Option<&'a str>,
+}
+
 impl Request {
     /// The request about an incoming message, as the apps before have left it.
     pub(in crate::apps) fn incoming(phase: Phase, context: &Context<'_>) -> Self {
@@ -88,6 +104,23 @@ impl Request {
         let Ids { id, in_response_to } = ids;
         let Draft { backend, identities, text } = draft;
         Self::new(id, Phase::Outgoing, Outgoing { id, in_response_to, backend, identities, text })
+    }
+
+    /// The request about a delivery report.
+    pub(in crate::apps) fn report(report: &DeliveryReport) -> Self {
+        let reported = Reported {
+            id: report.id,
+            accepted_at: report.accepted_at,
+            message_id: report.message_id,
+            part: report.part,
+            backend: &report.backend,
+            identity: report.identity.as_ref(),
+            external_id: report.external_id.as_deref(),
+            state: report.state,
+            r#final: report.state.is_final(),
+            detail: report.detail.as_deref(),
+        };
+        Self::new(report.id, Phase::Report, reported)
     }
 
     fn new(id: MessageId, phase: Phase, message: impl Serialize) -> Self {

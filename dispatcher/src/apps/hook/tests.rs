@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use shared::{
     clock::UnixMillis,
     message::{IncomingMessage, MessageId},
+    report::State,
     telemetry::Chain,
 };
 
@@ -23,6 +24,7 @@ use crate::{
 
 const HANDLE: &str = include_str!("../../../fixtures/hook/request.handle.v1.json");
 const OUTGOING: &str = include_str!("../../../fixtures/hook/request.outgoing.v1.json");
+const REPORT: &str = include_str!("../../../fixtures/hook/request.report.v1.json");
 
 /// What the signature of [`HANDLE`] is, by another implementation of HMAC-SHA256.
 const SIGNED: &str = "t=1795392000,v1=7c900411e1eb4cd9f6d3f4be652064e7d56853e44ce18dce3745dfa694c9f797";
@@ -41,6 +43,24 @@ fn incoming(text: &str) -> IncomingMessage {
         fields: BTreeMap::from([("external_id".to_owned(), "9".to_owned())]),
         no_reply: false,
     }
+}
+
+#[test]
+fn a_golden_report_is_written_to_the_byte() {
+    let report = DeliveryReport {
+        id: id(9),
+        accepted_at: UnixMillis(1_795_392_000_123),
+        message_id: id(8),
+        part: 1,
+        backend: "kannel".parse().unwrap(),
+        identity: Some("+256700000001".into()),
+        external_id: None,
+        state: State::Delivered,
+        detail: Some("ACK/".to_owned()),
+    };
+    let request = Request::report(&report);
+    assert_eq!(String::from_utf8(request.body.clone()).unwrap(), REPORT.trim());
+    assert_eq!(request.key(), "00000000-0000-0000-0000-000000000009-report");
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl Blueprint {
             "identity" => Some(Cow::Borrowed(identity)),
             "text" => Some(Cow::Borrowed(part.text.as_ref())),
             "id" => Some(Cow::Borrowed(id.as_str())),
+            "reference" => Some(Cow::Owned(part.reference().to_string())),
             "backend" => Some(Cow::Borrowed(self.backend.as_str())),
             _ => None,
         };

@@ -7,7 +7,7 @@ use url::form_urlencoded;
 use super::{
     super::{
         part::tests::message,
-        request::tests::{assert_golden, backend},
+        request::tests::{assert_golden, configured},
     },
     *,
 };
@@ -15,9 +15,12 @@ use super::{
 /// As `RapidSMS` documents it.
 const KEYS: &str = "engine = 'kannel'\nsendsms_params = { smsc = 'FAKE', from = '123', username = 'rapidsms', password = 'a&b c' }\n";
 
+const REPORTS: &str = "delivery_report_url = 'https://gateway.example.org'\n";
+
 fn blueprint(keys: &str) -> Blueprint {
-    let Settings::Kannel(kannel) = backend(&format!("{KEYS}{keys}")).engine else { panic!() };
-    Blueprint::new(&kannel)
+    let (backend, reports) = configured(&format!("{KEYS}{keys}"));
+    let Settings::Kannel(kannel) = backend.engine else { panic!() };
+    Blueprint::new(&kannel, reports.as_ref())
 }
 
 /// The requests for all parts of a message.
@@ -38,6 +41,15 @@ fn golden_requests() {
         ("rapidsms_utf8", "charset = 'UTF-8'\ncoding = 2\n", &["111"], "h\u{e9}llo \u{263a}"),
         ("rapidsms_utf16", "charset = 'UTF-16BE'\ncoding = 2\n", &["111"], "h\u{e9}llo"),
         ("rapidsms_default", "charset = 'ascii'\ncoding = 0\n", &["111"], "hello"),
+        ("reports", REPORTS, &["111", "222"], "hello"),
+        (
+            "reports_with_token",
+            "delivery_report_url = 'http://10.0.0.1:8000/sms'\n[[reports]]\nbackend = 'b'\n\
+             auth = { token = { parameter = 'key', value = 'a%&' } }\n",
+            &["111"],
+            "hello",
+        ),
+        ("reports_in_batches", &format!("batch = 2\n{REPORTS}"), &["111", "222"], "hello"),
         ("url_with_query", "sendsms_url = 'https://h/s?account=x%20y'\n", &["111"], "hello"),
     ] {
         assert_golden(&format!("kannel/{file}.txt"), &requests(keys, identities, text));

@@ -7,7 +7,7 @@ use shared::config::Engine as Settings;
 use super::{
     super::{
         part::tests::message,
-        request::tests::{assert_golden, backend},
+        request::tests::{assert_golden, configured},
     },
     *,
 };
@@ -15,8 +15,9 @@ use super::{
 const KEYS: &str = "engine = 'twilio'\naccount_sid = 'AC1'\nauth_token = 'secret'\n";
 
 fn blueprint(keys: &str) -> Blueprint {
-    let Settings::Twilio(twilio) = backend(&format!("{KEYS}{keys}")).engine else { panic!() };
-    Blueprint::new(&twilio)
+    let (backend, reports) = configured(&format!("{KEYS}{keys}"));
+    let Settings::Twilio(twilio) = backend.engine else { panic!() };
+    Blueprint::new(&twilio, reports.as_ref())
 }
 
 #[test]
@@ -27,6 +28,12 @@ fn golden_requests() {
         ("arabic", FROM, &["+1112223333"], "\u{645}\u{631}\u{62d}\u{628}\u{627}"),
         ("emoji", FROM, &["+1112223333"], "h\u{e9}llo \u{1f469}\u{200d}\u{1f469}"),
         ("many", FROM, &["+111", "+222"], "hello"),
+        (
+            "reports",
+            "from = '+15550001'\nstatus_callback = 'https://sms.example.org'\n",
+            &["+111", "+222"],
+            "hello",
+        ),
         ("messaging_service", "messaging_service_sid = 'MG1'\n", &["+111"], "hello"),
     ] {
         let (blueprint, message) = (blueprint(keys), message(identities, text));

@@ -46,6 +46,13 @@ impl Json {
         }
     }
 
+    /// The elements of the array at `pointer`; nothing when there is none.
+    #[must_use]
+    pub fn elements(&self, pointer: &str) -> Option<Vec<Self>> {
+        let array: Vec<&RawValue> = serde_json::from_str(self.find(pointer)?.get()).ok()?;
+        Some(array.into_iter().map(|element| Self(element.to_owned())).collect())
+    }
+
     fn find(&self, pointer: &str) -> Option<&RawValue> {
         let mut found: &RawValue = &self.0;
         for token in pointer.strip_prefix('/')?.split('/') {

@@ -58,7 +58,9 @@ pub(super) fn read(
     let secret = section.optional("secret");
     let headers = read_headers(section);
     let phases = read_phases(section, default, allowed, earlier);
-    let timeout = read_timeout(section, phases.len(), earlier);
+    // A report has time of its own.
+    let calls = phases.iter().filter(|phase| **phase != Phase::Report).count();
+    let timeout = read_timeout(section, calls, earlier);
     let words = [("retry", OnError::Retry), ("ignore", OnError::Ignore)];
     let on_error = section.optional_with("on_error", |entry| one_of(&entry, &words));
     let (url, peer) = url?;

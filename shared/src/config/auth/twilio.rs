@@ -15,6 +15,11 @@ pub struct Twilio {
 }
 
 impl Twilio {
+    /// Whether `url` is the one that stands before the path, however its port is written.
+    pub(in crate::config) fn is_at(&self, url: &Url) -> bool {
+        self.public_urls.iter().any(|public| Url::parse(public).is_ok_and(|public| same_base(&public, url)))
+    }
+
     /// Whether the path of an endpoint was written too, which is added to every URL anyway.
     pub(in crate::config) fn ends_with(&self, path: &str) -> bool {
         !path.is_empty() && self.public_urls[0].ends_with(path)
@@ -31,6 +36,10 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Twilio> {
     });
     section.finish();
     Some(Twilio { auth_token: auth_token?, public_urls: public_urls? })
+}
+
+fn same_base(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin() && one.path().trim_end_matches('/') == other.path().trim_end_matches('/')
 }
 
 /// The URL without its port and with it: some of Twilio's signatures are over the one, some over the other. Otherwise

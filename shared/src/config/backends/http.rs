@@ -90,7 +90,7 @@ pub enum IdRule {
 }
 
 /// The names that the templates of the `http` engine may use.
-pub const HTTP_NAMES: [&str; 4] = ["identity", "text", "id", "backend"];
+pub const HTTP_NAMES: [&str; 5] = ["identity", "text", "id", "reference", "backend"];
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Http> {
     let url = read_url(section);

@@ -7,6 +7,7 @@ use super::{
         Concurrency,
         problem::suggestion,
         reader::{Entry, Read, Section},
+        reports::check_base,
         tree::Value,
     },
     HttpUrl, check_own,
@@ -17,6 +18,9 @@ const DEFAULT_URL: &str = "http://127.0.0.1:13013/cgi-bin/sendsms";
 
 /// What the engine sets itself, for each message.
 const OWN: [&str; 4] = ["to", "text", "coding", "charset"];
+
+/// What it sets when delivery reports are asked for.
+const OWN_FOR_REPORTS: [&str; 2] = ["dlr-mask", "dlr-url"];
 
 /// The settings of the `kannel` engine.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Kannel {
     pub charset: Option<(String, Charset)>,
     /// How many numbers one call has at most.
     pub batch: usize,
+    /// Where Kannel reaches the gateway with delivery reports; without it, it is not asked for any.
+    pub delivery_report_url: Option<HttpUrl>,
 }
 
 /// What Kannel makes of a text. The numbers are Kannel's.
@@ -70,11 +76,17 @@ const CHARSETS: [(&str, Charset); 6] = [
 pub(super) fn read(section: &mut Section<'_>, has_rate: bool) -> Option<Kannel> {
     let fallback = if section.has("sendsms_url") { None } else { HttpUrl::fallback(DEFAULT_URL) };
     let url = section.optional("sendsms_url").or(fallback);
+    let report_origin = section.origin_of("delivery_report_url");
+    let delivery_report_url: Option<HttpUrl> = section.optional("delivery_report_url");
+    check_base(section, &report_origin, "delivery_report_url", delivery_report_url.as_ref());
     let origin = section.origin_of("sendsms_params");
     let params: Option<Vec<(String, Parameter)>> =
         if section.has("sendsms_params") { section.optional("sendsms_params") } else { Some(Vec::new()) };
     if let (Some(url), Some(params)) = (&url, &params) {
         check_own(section, &origin, params, &OWN);
+        if delivery_report_url.is_some() {
+            check_own(section, &origin, params, &OWN_FOR_REPORTS);
+        }
         for names in [["username", "user"], ["password", "pass"]] {
             let in_url = url.get().query_pairs().any(|(name, _)| names.contains(&name.as_ref()));
             if !in_url && !params.iter().any(|(name, _)| names.contains(&name.as_str())) {
@@ -98,7 +110,7 @@ pub(super) fn read(section: &mut Section<'_>, has_rate: bool) -> Option<Kannel> 
         section.problem_at(&batch_origin, "batch", message);
     }
     let params = params?.into_iter().map(|(name, Parameter(value))| (name, value)).collect();
-    Some(Kannel { url: url?, params, coding, charset, batch })
+    Some(Kannel { url: url?, params, coding, charset, batch, delivery_report_url })
 }
 
 /// The charset, with the name by which Kannel shall be told.

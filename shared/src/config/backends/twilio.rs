@@ -1,6 +1,9 @@
 //! Engine `twilio`: the Messages API of Twilio, and of whoever is compatible.
 
-use super::{super::reader::Section, Basic, HttpUrl};
+use super::{
+    super::{reader::Section, reports::check_base},
+    Basic, HttpUrl,
+};
 
 /// Twilio itself.
 const DEFAULT_URL: &str = "https://api.twilio.com";
@@ -14,6 +17,8 @@ pub struct Twilio {
     pub basic: Basic,
     /// Who sends.
     pub sender: Sender,
+    /// Where Twilio reaches the gateway with delivery reports; without it, it is not asked for any.
+    pub status_callback: Option<HttpUrl>,
 }
 
 /// Who sends.
@@ -39,10 +44,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Twilio> {
     }
     let password = section.required("auth_token");
     let sender = read_sender(section);
+    let callback_origin = section.origin_of("status_callback");
+    let status_callback: Option<HttpUrl> = section.optional("status_callback");
+    check_base(section, &callback_origin, "status_callback", status_callback.as_ref());
     let user = account?;
     let url: HttpUrl = url?;
     let url = url.join(&format!("2010-04-01/Accounts/{user}/Messages.json"));
-    Some(Twilio { url, basic: Basic { user, password: password? }, sender: sender? })
+    Some(Twilio { url, basic: Basic { user, password: password? }, sender: sender?, status_callback })
 }
 
 fn read_sender(section: &mut Section<'_>) -> Option<Sender> {

@@ -51,33 +51,38 @@ pub(super) enum Source {
     Both,
 }
 
+/// The name of a form.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(in crate::config) enum FormKind {
     Http,
     Kannel,
     Vumi,
     Twilio,
 }
 
-const KINDS: [(&str, Kind); 4] =
-    [("http", Kind::Http), ("kannel", Kind::Kannel), ("vumi", Kind::Vumi), ("twilio", Kind::Twilio)];
+const KINDS: [(&str, FormKind); 4] = [
+    ("http", FormKind::Http),
+    ("kannel", FormKind::Kannel),
+    ("vumi", FormKind::Vumi),
+    ("twilio", FormKind::Twilio),
+];
 
 const METHODS: [(&str, HttpMethod); 2] = [("GET", HttpMethod::Get), ("POST", HttpMethod::Post)];
 
-/// Reads the form of an endpoint, `http` when none is written. Nothing when its name is not known.
-pub(super) fn read(section: &mut Section<'_>) -> Option<Form> {
+/// Reads the form of an endpoint, which is `default` when none is written. Nothing when its name is not known.
+pub(in crate::config) fn read(section: &mut Section<'_>, default: FormKind) -> Option<Form> {
     let written = section.has("form");
     let kind = section.optional_with("form", |entry| one_of(&entry, &KINDS));
-    let form = match if written { kind? } else { Kind::Http } {
-        Kind::Http => {
+    let form = match if written { kind? } else { default } {
+        FormKind::Http => {
             let methods = section.optional_with("methods", read_methods);
             let methods = methods.unwrap_or_else(|| METHODS.map(|(_, method)| method).to_vec());
             let answer = section.section("answer").map(read_answer).unwrap_or_default();
             return Some(Form::Http { methods, answer });
         }
-        Kind::Kannel => Form::Kannel,
-        Kind::Vumi => Form::Vumi,
-        Kind::Twilio => Form::Twilio,
+        FormKind::Kannel => Form::Kannel,
+        FormKind::Vumi => Form::Vumi,
+        FormKind::Twilio => Form::Twilio,
     };
     for key in ["methods", "answer"] {
         refuse(
@@ -104,6 +109,21 @@ impl Form {
     pub(super) fn allows_blank(&self) -> bool {
         // As RapidSMS takes them from Vumi, where they open and end sessions; and Kannel would only ask again.
         matches!(self, Self::Kannel | Self::Vumi)
+    }
+
+    /// Its name.
+    pub(in crate::config) fn kind(&self) -> FormKind {
+        match self {
+            Self::Http { .. } => FormKind::Http,
+            Self::Kannel => FormKind::Kannel,
+            Self::Vumi => FormKind::Vumi,
+            Self::Twilio => FormKind::Twilio,
+        }
+    }
+
+    /// Whether a request may be a JSON document.
+    pub(in crate::config) fn takes_json(&self) -> bool {
+        self.source() != Source::Parameters
     }
 
     /// Where the fields of a request are found.

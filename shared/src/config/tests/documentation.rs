@@ -10,6 +10,7 @@ const ADDING: &str = include_str!("../../../../docs/adding-a-backend.md");
 const KANNEL: &str = include_str!("../../../../docs/backends/kannel.md");
 const TWILIO: &str = include_str!("../../../../docs/backends/twilio.md");
 const VUMI: &str = include_str!("../../../../docs/backends/vumi.md");
+const REPORTS: &str = include_str!("../../../../docs/delivery-reports.md");
 const APPS: &str = include_str!("../../../../docs/writing-an-app.md");
 const MIGRATING: &str = include_str!("../../../../docs/migrating-from-rapidsms.md");
 const SAMPLE: &str = include_str!("../../../../gateway.toml");
@@ -46,9 +47,16 @@ fn parse_example(example: &str) -> Config {
 
 #[test]
 fn the_examples_of_the_pages_are_valid() {
-    for (page, count) in
-        [(README, 2), (ADDING, 6), (KANNEL, 1), (TWILIO, 1), (VUMI, 1), (APPS, 1), (MIGRATING, 2)]
-    {
+    for (page, count) in [
+        (README, 2),
+        (ADDING, 6),
+        (KANNEL, 1),
+        (TWILIO, 1),
+        (VUMI, 2),
+        (REPORTS, 2),
+        (APPS, 1),
+        (MIGRATING, 2),
+    ] {
         assert_eq!(examples(page).map(parse_example).count(), count, "{page}");
     }
 }
@@ -120,10 +128,13 @@ fn every_key_is_in_the_pages() {
         "[endpoints.auth.hmac]",
         "[endpoints.auth.twilio]",
         "[endpoints.answer]",
+        "[[reports]]",
+        "[reports.params]",
     ] {
         let endpoint = if table.contains("endpoints.") { "[[endpoints]]\nbackend = 'b'\n" } else { "" };
+        let endpoint = if table == "[reports.params]" { "[[reports]]\nbackend = 'b'\n" } else { endpoint };
         let text = format!("{endpoint}{table}\n{UNKNOWN} = 1");
-        all_are_in(&[CONFIGURATION], &known(&text));
+        all_are_in(&[CONFIGURATION, REPORTS], &known(&text));
     }
     all_are_in(&[CONFIGURATION], &known(&format!("[{UNKNOWN}]")));
 }

@@ -96,7 +96,7 @@ fn the_contradictions_of_kannel_are_told() {
         (
             "encode_errors = 'ignore'",
             "7: backends.x.encode_errors: unknown key; known: engine, rate, concurrency, timeout, on_unknown, split, max_parts, substitute, \
-             sendsms_url, sendsms_params, coding, charset, batch",
+             sendsms_url, delivery_report_url, sendsms_params, coding, charset, batch",
         ),
     ] {
         // The keys come before the parameters, so that their lines are known.

@@ -186,10 +186,12 @@ async fn open(link: &Link, subscriptions: &[Subscription], first: bool) -> Resul
         Session { connection, consumers: Vec::new(), events: SelectAll::new(), quarantine: None };
     for (index, subscription) in subscriptions.iter().enumerate() {
         let queue = link.topology.queue(&subscription.queue);
-        let single = link.topology.is_single(&subscription.queue);
+        // Who works on the reports goes on with them as long as it lives: what it has seen is nowhere else.
+        let spreads =
+            link.topology.is_single(&subscription.queue) && subscription.queue != QueueName::Reports;
         let mut consumer = Consumer {
             channel: session.connection.create_channel().await?,
-            priority: single.then(|| priority(link.replica, queue.as_str())),
+            priority: spreads.then(|| priority(link.replica, queue.as_str())),
             queue,
             prefetch: subscription.prefetch,
             number: 0,

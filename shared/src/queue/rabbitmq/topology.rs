@@ -107,11 +107,11 @@ impl Topology {
         self.name(name, self.consumers(name).other())
     }
 
-    /// The two have different arguments, which cannot be changed, and so they have different names.
+    /// The two of a backend have different arguments, which cannot be changed, and so they have different names.
     fn name(&self, name: &QueueName, consumers: Consumers) -> ShortString {
-        let suffix = match consumers {
-            Consumers::Many => "",
-            Consumers::Single => SINGLE,
+        let suffix = match (name, consumers) {
+            (QueueName::Outgoing(_), Consumers::Single) => SINGLE,
+            _ => "",
         };
         format!("{}.{name}{suffix}", self.prefix).into()
     }
@@ -131,8 +131,12 @@ impl Topology {
     }
 
     fn consumers(&self, name: &QueueName) -> Consumers {
-        let QueueName::Outgoing(backend) = name else { return Consumers::Many };
-        self.backends.get(backend).copied().unwrap_or(Consumers::Many)
+        match name {
+            QueueName::Outgoing(backend) => self.backends.get(backend).copied().unwrap_or(Consumers::Many),
+            // Whether a report tells anything new is known by who has seen those before (decision 0011).
+            QueueName::Reports => Consumers::Single,
+            QueueName::Incoming | QueueName::Dead | QueueName::Unrouted => Consumers::Many,
+        }
     }
 
     /// The exchange that a message is published to, always with the key of its route.
@@ -378,7 +382,9 @@ mod tests {
             has(table, "x-dead-letter-exchange", text("sms.dead"));
             has(table, "x-delivery-limit", AMQPValue::LongLongInt(20));
         }
-        has(&single, "x-single-active-consumer", true.into());
+        for table in [&single, &topology.work_arguments(&QueueName::Reports)] {
+            has(table, "x-single-active-consumer", true.into());
+        }
         assert_eq!(work.inner().get("x-single-active-consumer"), None);
         has(&rung, "x-dead-letter-exchange", text("sms"));
         has(&rung, "x-message-ttl", AMQPValue::LongLongInt(5000));
@@ -389,6 +395,7 @@ mod tests {
     fn names_are_those_of_the_design() {
         let topology = topology();
         assert_eq!(topology.exchange().as_str(), "sms");
+        assert_eq!(topology.queue(&QueueName::Reports).as_str(), "sms.reports");
         assert_eq!(topology.queue(&outgoing("kannel")).as_str(), "sms.outgoing.kannel");
         assert_eq!(topology.queue(&outgoing("slow")).as_str(), "sms.outgoing.slow.single");
         assert_eq!(topology.other_queue(&outgoing("kannel")).as_str(), "sms.outgoing.kannel.single");

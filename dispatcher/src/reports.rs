@@ -1,0 +1,114 @@
+//! Consumes `reports`: finds out which part each delivery report is about, and tells the apps what is new.
+//!
+//! One process at a time consumes the queue, so what it has seen is all there is to know ([`ledger`]).
+
+mod ledger;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use shared::{
+    message::{BackendName, MessageId},
+    queue::{Disposition, Headers, Message},
+    report::{Reference, Report},
+    telemetry::Chain,
+};
+
+use self::ledger::{Finding, Ledger};
+use crate::{
+    apps::DeliveryReport,
+    lanes::{Hold, Work},
+    router::Router,
+};
+
+/// How often a report is tried whose part nobody has heard of: it may have overtaken the news that the part is sent.
+const PATIENCE: u32 = 3;
+
+/// The class of a report whose part is not known.
+const UNMATCHED: &str = "unmatched";
+
+/// The work on delivery reports.
+pub(crate) struct Reports {
+    router: Arc<Router>,
+    ledger: Mutex<Ledger>,
+}
+
+impl Reports {
+    /// Tells the apps of `router`.
+    pub(crate) fn new(router: Arc<Router>) -> Self {
+        Self { router, ledger: Mutex::default() }
+    }
+
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn judge(&self, queued: &Message, report: Report) -> Disposition {
+        let finding = self.ledger().find(&report);
+        let (outcome, disposition) = match finding {
+            Finding::New(told) => match self.tell(queued, &told).await {
+                Ok(()) => {
+                    self.ledger().enter(&report, &told);
+                    ("new", Disposition::Done)
+                }
+                Err(disposition) => ("failed", disposition),
+            },
+            Finding::Repeat => ("repeat", Disposition::Done),
+            Finding::Late => ("late", Disposition::Done),
+            Finding::Unmatched => ("unmatched", unmatched(queued, &report)),
+        };
+        let (backend, state) = (report.backend.to_string(), report.state.name());
+        metrics::counter!("gateway_reports_total", "backend" => backend, "state" => state, "outcome" => outcome)
+            .increment(1);
+        let external_id = report.external_id.as_deref().unwrap_or_default();
+        let reference = report.reference.as_deref().unwrap_or_default();
+        tracing::info!(
+            message_id = reference, backend = %report.backend, external_id, %state, outcome, "delivery report"
+        );
+        disposition
+    }
+
+    async fn tell(&self, queued: &Message, report: &DeliveryReport) -> Result<(), Disposition> {
+        self.router.report(report).await.map_err(|error| {
+            let (reason, headers) = (Chain(&error).to_string(), Headers::new());
+            tracing::error!(message_id = %report.message_id, attempt = queued.attempts() + 1, %reason, "report not told");
+            Disposition::Retry { class: "app_failed", reason, headers }
+        })
+    }
+}
+
+/// A name of ours that is none cannot become one; a provider's may still be heard of.
+fn unmatched(queued: &Message, report: &Report) -> Disposition {
+    let (class, headers) = (UNMATCHED, Headers::new());
+    if report.reference.is_none() && queued.attempts() < PATIENCE {
+        let reason = "no part with this id of the provider's is known yet".to_owned();
+        return Disposition::Retry { class, reason, headers };
+    }
+    let reason = match report.reference {
+        Some(_) => "it is about a part that another gateway has sent: its reference is none of ours",
+        None => {
+            "no part with this id of the provider's is known: it was sent before the last start, or by another"
+        }
+    };
+    Disposition::DeadLetter { class, reason: reason.to_owned(), headers }
+}
+
+impl Work for Reports {
+    type Payload = Report;
+    type Lane = (BackendName, String);
+
+    /// The reports of a part stay in order, by whichever name they come.
+    fn lanes(&self, report: &Report) -> Vec<Self::Lane> {
+        let message = report.reference.as_deref().and_then(|name| name.parse::<Reference>().ok());
+        let message = message.map(|Reference { message_id: MessageId(id), .. }| id.to_string());
+        let names = message.into_iter().chain(report.external_id.clone());
+        names.map(|name| (report.backend.clone(), name)).collect()
+    }
+
+    fn run<'a>(&'a self, queued: &'a Message, report: Report, _hold: Hold<'a>) -> BoxFuture<'a, Disposition> {
+        self.judge(queued, report).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;
