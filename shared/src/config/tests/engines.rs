@@ -200,7 +200,7 @@ fn the_examples_of_the_documentation_are_valid() {
         include_str!("../../../../docs/backends/vumi.md"),
     ] {
         let example = page.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        let secrets = ["KANNEL_PASSWORD", "TWILIO_AUTH_TOKEN", "VUMI_PASSWORD"];
+        let secrets = ["KANNEL_PASSWORD", "KANNEL_INBOUND_PASSWORD", "TWILIO_AUTH_TOKEN", "VUMI_PASSWORD"];
         let environment = secrets.map(|name| (name.to_owned(), "x".to_owned())).into();
         let config = Config::parse("g", &format!("{MINIMAL}{example}"), &environment);
         assert_eq!(config.unwrap_or_else(|problems| panic!("{problems}")).backends.len(), 2);
