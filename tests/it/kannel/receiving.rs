@@ -112,6 +112,7 @@ async fn what_kannel_repeats_is_answered_once() -> Result<()> {
     broker.resume()?;
     logged("accepted").await?;
     kannel.wait_on_air(1, DEADLINE).await?;
+    stack.expect_logged("was sent before: not sent again").await?;
     stack.wait_ready().await?;
     stack.reconnect(&broker, &[BACKEND]).await?;
     stack.finish().await?;

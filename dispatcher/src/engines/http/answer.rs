@@ -26,8 +26,9 @@ impl Reader {
             return Err(answer.refusal());
         }
         let body = answer.text();
-        if self.success.body.is_some() && answer.broke_off {
-            let reason = format!("status {}, but the body, which decides, broke off", answer.status);
+        if self.success.body.is_some() && (answer.broke_off || answer.is_too_large) {
+            let why = if answer.broke_off { "broke off" } else { "is too large" };
+            let reason = format!("status {}, but the body, which decides, {why}", answer.status);
             return Err(SendError::Unknown { reason });
         }
         if self.success.body.as_ref().is_some_and(|wanted| !wanted.is_match(&body)) {
@@ -81,14 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_breaks_off_leaves_open_what_it_would_have_decided() {
-        let class = |reader: &Reader, status| {
-            let answer = Answer { broke_off: true, ..answer(status, "O") };
-            reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
-        };
-        let with_body = reader(&[], Some("^OK"), None);
-        assert_eq!((class(&with_body, 200), class(&with_body, 400)), ("unknown", "rejected"));
-        assert_eq!(class(&reader(&[], None, None), 200), "sent");
+    fn a_body_that_is_not_whole_leaves_open_what_it_would_have_decided() {
+        for (broke_off, is_too_large) in [(true, false), (false, true)] {
+            let class = |reader: &Reader, status| {
+                let answer = Answer { broke_off, is_too_large, ..answer(status, "O") };
+                reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
+            };
+            let with_body = reader(&[], Some("^OK"), None);
+            assert_eq!((class(&with_body, 200), class(&with_body, 400)), ("unknown", "rejected"));
+            assert_eq!(class(&reader(&[], None, None), 200), "sent");
+        }
     }
 
     #[test]
