@@ -58,6 +58,8 @@ fn first_group(pattern: &Regex, body: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{super::super::client::tests::answer, *};
 
     fn reader(status: &[u16], body: Option<&str>, message_id: Option<IdRule>) -> Reader {
@@ -107,5 +109,24 @@ mod tests {
         assert_eq!(id(pattern("ID: (\\w+)"), "ID: abc").as_deref(), Some("abc"));
         assert_eq!(id(pattern("[0-9]+"), "queued 17").as_deref(), Some("17"));
         assert_eq!(id(pattern("[0-9]+"), "queued"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics_and_no_other_status_is_a_success(
+            status in 100..1000_u16,
+            body in prop_oneof![any::<Vec<u8>>(), r#"(OK|id|[\[\]{}:,"0-9]){0,20}"#.prop_map(String::into_bytes)],
+            broke_off in any::<bool>(),
+            is_too_large in any::<bool>(),
+        ) {
+            let pattern = IdRule::Pattern(Regex::new("id(.*)").unwrap());
+            for id in [IdRule::Json("/0/id".to_owned()), pattern] {
+                let answer = Answer { body: body.clone(), broke_off, is_too_large, ..answer(status, "") };
+                let by_status = reader(&[202], None, Some(id.clone())).read(&answer);
+                prop_assert!(by_status.is_err() || status == 202);
+                let by_body = reader(&[], Some("OK"), Some(id)).read(&answer);
+                prop_assert!(by_body.is_err() || answer.is_success() && !broke_off && !is_too_large);
+            }
+        }
     }
 }
