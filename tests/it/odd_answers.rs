@@ -1,6 +1,8 @@
 //! Answers as no provider should give them: without an end, too slow, broken off. The verdict is what the status says, where
 //! the body does not decide; the call ends in its time, and memory stays flat.
 
+use std::fmt::Write as _;
+
 use anyhow::{Result, anyhow, ensure};
 use integration_tests::{
     Provider, eventually,
@@ -51,8 +53,7 @@ impl Scene {
             let provider = Provider::start()?;
             provider.behave(Answer::new(200, "OK"));
             let keys = keys(&provider);
-            config +=
-                &format!("[backends.{name}]\ntimeout = '1s'\n{keys}\n[[endpoints]]\nbackend = '{name}'\n");
+            write!(config, "[backends.{name}]\ntimeout = '1s'\n{keys}\n[[endpoints]]\nbackend = '{name}'\n")?;
             providers.push(provider);
         }
         Ok(Self { providers, stack: Stack::start(PAIR, &config, &SENDERS.map(|(name, _)| name)).await? })

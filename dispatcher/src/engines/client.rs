@@ -260,7 +260,7 @@ pub(super) mod tests {
             header in "[ -~]{0,40}|[0-9]{0,30}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT",
         ) {
             let retry_after = read_retry_after(&header, UnixMillis(1_795_392_000_000));
-            let refusal = Answer { body, retry_after, ..answer(status, "") }.refusal();
+            let refusal = Answer { retry_after, body, ..answer(status, "") }.refusal();
             prop_assert!(refusal.told().chars().count() <= EXCERPT + 100);
         }
     }

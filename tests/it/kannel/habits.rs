@@ -73,7 +73,9 @@ async fn what_is_not_taken_is_repeated_with_the_same_id() -> Result<()> {
     let mut provider = Provider::start()?;
     let mut kannel = kannel(&provider, &[("http-timeout = 30", "http-timeout = 1")]).await?;
     let statuses = [201, 204, 400, 401, 404, 503];
-    statuses.iter().for_each(|status| provider.behave_once(Answer::new(*status, "")));
+    for status in statuses {
+        provider.behave_once(Answer::new(status, ""));
+    }
     provider.behave_once(Behaviour::Close);
     provider.behave_once(Behaviour::Hang);
     kannel.inject(&message("a  b")).await?;

@@ -87,7 +87,7 @@ mod tests {
     fn a_body_that_is_not_whole_leaves_open_what_it_would_have_decided() {
         for (broke_off, is_too_large) in [(true, false), (false, true)] {
             let class = |reader: &Reader, status| {
-                let answer = Answer { broke_off, is_too_large, ..answer(status, "O") };
+                let answer = Answer { is_too_large, broke_off, ..answer(status, "O") };
                 reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
             };
             let with_body = reader(&[], Some("^OK"), None);
@@ -121,7 +121,7 @@ mod tests {
         ) {
             let pattern = IdRule::Pattern(Regex::new("id(.*)").unwrap());
             for id in [IdRule::Json("/0/id".to_owned()), pattern] {
-                let answer = Answer { body: body.clone(), broke_off, is_too_large, ..answer(status, "") };
+                let answer = Answer { body: body.clone(), is_too_large, broke_off, ..answer(status, "") };
                 let by_status = reader(&[202], None, Some(id.clone())).read(&answer);
                 prop_assert!(by_status.is_err() || status == 202);
                 let by_body = reader(&[], Some("OK"), Some(id)).read(&answer);

@@ -160,7 +160,9 @@ prop_compose! {
 
 fn signature<M: Mac + KeyInit>(pieces: &[&[u8]]) -> Vec<u8> {
     let mut mac = <M as KeyInit>::new_from_slice(b"s").unwrap();
-    pieces.iter().for_each(|piece| mac.update(piece));
+    for piece in pieces {
+        mac.update(piece);
+    }
     mac.finalize().into_bytes().to_vec()
 }
 
