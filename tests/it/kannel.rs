@@ -1,50 +1,52 @@
-//! The `kannel` engine against a real Kannel: what the phones would show.
+//! The engine and the form `kannel` with a real Kannel, configured as its page says: what the phones would show.
+
+mod habits;
+
+mod receiving;
 
 use anyhow::Result;
 use integration_tests::{
-    kannel::{Kannel, OnAir, PASSWORD, UNROUTABLE, USER},
+    kannel::{BACKEND, Kannel, OnAir, PASSWORD, UNROUTABLE},
     stack::{DEADLINE, Shape, Stack},
 };
 use shared::message::Identity;
 
 use crate::{on_every_shape, sending::dead};
 
-on_every_shape!(every_text_reaches_the_phone, what_kannel_cannot_route_is_dead_lettered_alone);
+on_every_shape!(
+    every_text_reaches_the_phone,
+    what_kannel_cannot_route_is_dead_lettered_alone,
+    a_text_is_whole_or_a_dead_letter,
+);
 
-/// A configuration whose backend `k` sends through `kannel`.
-fn config(kannel: &Kannel) -> String {
-    format!(
-        "[backends.k]\nengine = 'kannel'\nsendsms_url = '{}'\n\
-         sendsms_params = {{ smsc = 'FAKE', from = '123', username = '{USER}', password = '{PASSWORD}' }}\n\
-         [[endpoints]]\nbackend = 'k'\n[[apps]]\napp = 'echo'\n",
-        kannel.sendsms_url()
-    )
+/// The documented configuration, with a path for messages from elsewhere.
+fn config(kannel: &Kannel) -> Result<String> {
+    let elsewhere = format!("[[endpoints]]\nbackend = '{BACKEND}'\npath = '/in'\n[[apps]]\napp = 'echo'\n");
+    Ok(kannel.gateway_config()? + &elsewhere)
 }
 
 async fn every_text_reaches_the_phone(shape: Shape) -> Result<()> {
     let kannel = Kannel::start().await?;
-    let stack = Stack::start(shape, &config(&kannel), &["k"]).await?;
+    let stack = Stack::start(shape, &config(&kannel)?, &[BACKEND]).await?;
     let texts = [
         ("text", "h\u{e9}llo @ 5\u{20ac} [x] {y} ~ \u{c4}\u{f1}\u{df} \u{3a9} + & % #"),
         ("ucs-2", "\u{645}\u{631}\u{62d}\u{628}\u{627} 1+1"),
         ("ucs-2", "h\u{e9}llo \u{1f469}\u{200d}\u{1f469} \u{1f600}"),
     ];
     for (count, (kind, text)) in texts.into_iter().enumerate() {
-        stack.accept("/backends/k/", "+1112223333", &format!("echo {text}")).await?;
+        stack.accept("/in", "+1112223333", &format!("echo {text}")).await?;
         let on_air = kannel.wait_on_air(count + 1, DEADLINE).await?;
-        let expected =
-            OnAir { from: "123".into(), to: "+1112223333".into(), kind: kind.into(), text: text.into() };
-        assert_eq!(on_air[count], expected);
+        assert_eq!(on_air[count], OnAir::new("123", "+1112223333", kind, text));
     }
     stack.finish().await
 }
 
 async fn what_kannel_cannot_route_is_dead_lettered_alone(shape: Shape) -> Result<()> {
     let kannel = Kannel::start().await?;
-    let stack = Stack::start(shape, &config(&kannel), &["k"]).await?;
-    stack.accept("/backends/k/", UNROUTABLE, "echo a").await?;
+    let stack = Stack::start(shape, &config(&kannel)?, &[BACKEND]).await?;
+    stack.accept("/in", UNROUTABLE, "echo a").await?;
     stack.wait_dead(1).await?;
-    stack.accept("/backends/k/", "1", "echo b").await?;
+    stack.accept("/in", "1", "echo b").await?;
     let on_air = kannel.wait_on_air(1, DEADLINE).await?;
     assert_eq!((on_air[0].to.as_str(), on_air[0].text.as_str()), ("1", "b"));
     let left = stack.wait_dead_and_stop(1).await?;
@@ -55,15 +57,31 @@ async fn what_kannel_cannot_route_is_dead_lettered_alone(shape: Shape) -> Result
     Ok(())
 }
 
+/// `max_parts` is Kannel's `max-messages`: Kannel takes all that the gateway lets through, and cuts nothing off.
+async fn a_text_is_whole_or_a_dead_letter(shape: Shape) -> Result<()> {
+    let kannel = Kannel::start().await?;
+    let stack = Stack::start(shape, &config(&kannel)?, &[BACKEND]).await?;
+    let ten_parts = format!("{}\u{20ac}{}", "a".repeat(152), "b".repeat(9 * 153 - 2));
+    stack.accept("/in", "1", &format!("echo {ten_parts}c")).await?;
+    stack.wait_dead(1).await?;
+    stack.accept("/in", "1", &format!("echo {ten_parts}")).await?;
+    let on_air = kannel.wait_on_air(10, DEADLINE).await?;
+    assert!(on_air.iter().all(|part| part.kind == "part"), "{on_air:?}");
+    assert_eq!(on_air.into_iter().map(|part| part.text).collect::<String>(), ten_parts);
+    let left = stack.wait_dead_and_stop(1).await?;
+    assert_eq!(dead(&left, "class"), ["rejected"]);
+    Ok(())
+}
+
 /// Kannel says whether the first number is routable, and nothing of the others: why `batch` is not the default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_reaches_all_and_only_its_first_number_is_told_of() -> Result<()> {
     let kannel = Kannel::start().await?;
-    let config = config(&kannel).replacen("engine = 'kannel'", "engine = 'kannel'\nbatch = 50", 1);
-    let stack = Stack::start(Shape::Pair { ingress: 1, dispatchers: 1 }, &config, &["k"]).await?;
+    let config = config(&kannel)?.replacen("\n[[endpoints]]", "batch = 50\n[[endpoints]]", 1);
+    let stack = Stack::start(Shape::Pair { ingress: 1, dispatchers: 1 }, &config, &[BACKEND]).await?;
     let publish = async |identities: &[&str], text| {
         let identities = identities.iter().map(|identity| Identity::from(*identity)).collect();
-        stack.queues()?.publish_outgoing("outgoing.k", identities, text).await
+        stack.queues()?.publish_outgoing(&format!("outgoing.{BACKEND}"), identities, text).await
     };
     publish(&["+1", "22", "3-3"], "a").await?;
     kannel.wait_on_air(3, DEADLINE).await?;
@@ -82,12 +100,12 @@ async fn a_batch_reaches_all_and_only_its_first_number_is_told_of() -> Result<()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_pauses_the_backend_and_loses_nothing() -> Result<()> {
     let kannel = Kannel::start().await?;
-    let wrong = config(&kannel).replace(PASSWORD, "wrong");
-    let stack = Stack::start(Shape::Standalone, &wrong, &["k"]).await?;
-    stack.accept("/backends/k/", "1", "echo a").await?;
+    let wrong = config(&kannel)?.replace(PASSWORD, "wrong");
+    let stack = Stack::start(Shape::Standalone, &wrong, &[BACKEND]).await?;
+    stack.accept("/in", "1", "echo a").await?;
     stack.expect_logged("paused: the provider takes nothing").await?;
     let left = stack.stop().await?;
-    assert_eq!((left["outgoing.k"].len(), left.len()), (1, 1));
+    assert_eq!((left[&format!("outgoing.{BACKEND}")].len(), left.len()), (1, 1));
     assert!(kannel.on_air()?.is_empty());
     Ok(())
 }

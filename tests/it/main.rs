@@ -21,6 +21,8 @@ mod sending;
 
 mod providers;
 
+mod odd_answers;
+
 mod kannel;
 
 mod parts;

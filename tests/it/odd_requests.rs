@@ -19,6 +19,8 @@ use crate::on_every_shape;
 on_every_shape!(
     requests_follow_each_other_on_a_connection,
     a_body_that_is_too_large_is_not_asked_for,
+    a_body_without_an_end_is_refused_by_every_form,
+    a_head_that_is_too_large_is_refused,
     a_path_may_be_escaped,
     an_answer_may_have_no_body,
     the_private_listener_lists_its_pages,
@@ -27,6 +29,26 @@ on_every_shape!(
 const CONFIG: &str = "[backends.b]\nengine = 'httptester'\n[[endpoints]]\nbackend = 'b'\n\
                       [[endpoints]]\nbackend = 'b'\npath = '/silent'\nanswer = { status = 204 }\n\
                       [[apps]]\napp = 'echo'\n";
+
+/// A request to each endpoint of [`FORMS`], with each kind of body that it takes.
+const REQUESTS: [(&str, &str); 6] = [
+    ("POST /urlencoded", "Content-Type: application/x-www-form-urlencoded\r\n"),
+    ("POST /urlencoded", "Content-Type: multipart/form-data; boundary=X\r\n"),
+    ("POST /json", "Content-Type: application/json\r\n"),
+    ("GET /kannel?id=1&text=echo+a", ""),
+    ("POST /vumi", ""),
+    ("POST /twilio", "Content-Type: application/x-www-form-urlencoded\r\nX-Twilio-Signature: x\r\n"),
+];
+
+/// An endpoint of each form; two want a signature of the body.
+const FORMS: &str = "[backends.b]\nengine = 'httptester'\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/urlencoded'\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/json'\nparams = { identity = '/a', text = '/b' }\n\
+    auth = { hmac = { header = 'X-Signature', secret = 's' } }\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/kannel'\nform = 'kannel'\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/vumi'\nform = 'vumi'\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/twilio'\nform = 'twilio'\n\
+    auth = { twilio = { auth_token = 't', public_url = 'https://h' } }\n";
 
 /// How soon a stop must end that has nothing to wait for; less than any timeout of the configuration.
 const SOON: Duration = Duration::from_secs(8);
@@ -47,6 +69,13 @@ fn read_to_end(mut stream: &TcpStream) -> Result<String> {
     Ok(answers)
 }
 
+/// The status of the answer that begins on `stream`.
+fn status(mut stream: TcpStream) -> Result<String> {
+    let mut status = [0; 12];
+    stream.read_exact(&mut status)?;
+    Ok(String::from_utf8_lossy(&status[9..]).into_owned())
+}
+
 async fn requests_follow_each_other_on_a_connection(shape: Shape) -> Result<()> {
     let stack = Stack::start(shape, CONFIG, &["b"]).await?;
     let request = |text: &str, version: &str| {
@@ -65,10 +94,40 @@ async fn a_body_that_is_too_large_is_not_asked_for(shape: Shape) -> Result<()> {
     let stack = Stack::start(shape, CONFIG, &["b"]).await?;
     let head = "POST /backends/b/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
                 Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n";
-    let mut stream = send(&stack.url("/")?, head)?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status)?;
-    assert_eq!(String::from_utf8_lossy(&status), "HTTP/1.1 413");
+    assert_eq!(status(send(&stack.url("/")?, head)?)?, "413");
+    stack.finish().await
+}
+
+/// Whether it is too large or too slow, and whether its length is told or not.
+async fn a_body_without_an_end_is_refused_by_every_form(shape: Shape) -> Result<()> {
+    let limits = "[ingress]\nlisten = '127.0.0.1:0'\nadmin_listen = '127.0.0.1:0'\n\
+                  max_body_bytes = 40000\nrequest_timeout = '500ms'\n";
+    let stack = Stack::start(shape, &format!("{FORMS}{limits}"), &["b"]).await?;
+    let flood = format!("1000\r\n{}\r\n", "[".repeat(0x1000)).repeat(10);
+    for (target, headers) in REQUESTS {
+        for (length, body, expected) in [
+            ("Content-Length: 40001", "", "413"),
+            ("Transfer-Encoding: chunked", flood.as_str(), "413"),
+            ("Content-Length: 40000", "a=b", "408"),
+            ("Transfer-Encoding: chunked", "3\r\na=b\r\n2", "408"),
+        ] {
+            let request = format!("{target} HTTP/1.1\r\nHost: x\r\n{headers}{length}\r\n\r\n{body}");
+            assert_eq!(status(send(&stack.url("/")?, &request)?)?, expected, "{target} {headers} {length}");
+        }
+    }
+    stack.finish().await
+}
+
+/// What has no body has a head, which ends somewhere too.
+async fn a_head_that_is_too_large_is_refused(shape: Shape) -> Result<()> {
+    let stack = Stack::start(shape, FORMS, &["b"]).await?;
+    let long = "a".repeat(70_000);
+    let target = format!("GET /kannel?id=1&text={long} HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(status(send(&stack.url("/")?, &target)?)?, "414");
+    // Who is refused while it still writes cannot write on.
+    let mut stream = send(&stack.url("/")?, "GET /kannel?id=1&text=a HTTP/1.1\r\nHost: x\r\n")?;
+    drop(stream.write_all(format!("X: {long}\r\n").repeat(7).as_bytes()));
+    assert_eq!(status(stream)?, "431");
     stack.finish().await
 }
 

@@ -29,19 +29,19 @@ fn config(keys: &str) -> String {
     )
 }
 
-fn kannel(provider: &Provider) -> String {
+pub(crate) fn kannel(provider: &Provider) -> String {
     let url = provider.url("/cgi-bin/sendsms");
     format!(
         "engine = 'kannel'\nsendsms_url = '{url}'\nsendsms_params = {{ from = '123', username = 'u', password = 'p' }}"
     )
 }
 
-fn vumi(provider: &Provider) -> String {
+pub(crate) fn vumi(provider: &Provider) -> String {
     let url = provider.url("/send/");
     format!("engine = 'vumi'\nsendsms_url = '{url}'\nsendsms_user = 'u'\nsendsms_pass = 'p'")
 }
 
-fn twilio(provider: &Provider) -> String {
+pub(crate) fn twilio(provider: &Provider) -> String {
     let url = provider.url("");
     format!("engine = 'twilio'\napi_url = '{url}'\naccount_sid = 'AC1'\nauth_token = 'p'\nfrom = '+15550001'")
 }

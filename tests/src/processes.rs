@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -235,11 +235,22 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn spawn(name: &str, command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn_on(Stdio::null(), name, command)
+    }
+
+    fn spawn_on(stdin: Stdio, name: &str, command: &mut Command) -> Result<Self> {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = OwnedChild::spawn(command)?;
         let stdout = Lines::read(child.child().stdout.take().context("no pipe for stdout")?);
         let stderr = Lines::read(child.child().stderr.take().context("no pipe for stderr")?);
         Ok(Self { name: name.to_owned(), child, stdout, stderr, quiet: false })
+    }
+
+    /// As [`Process::spawn`], with an input to write to.
+    pub(crate) fn spawn_reading(name: &str, command: &mut Command) -> Result<(Self, ChildStdin)> {
+        let mut process = Self::spawn_on(Stdio::piped(), name, command)?;
+        let input = process.child.child().stdin.take().context("no pipe for stdin")?;
+        Ok((process, input))
     }
 
     fn spawn_logging_to(log: &Path, name: &str, command: &mut Command) -> Result<Self> {
@@ -265,6 +276,11 @@ impl Process {
         let ended = eventually(&what, deadline, async || self.exit_status()?.context("it runs")).await;
         let status = ended.with_context(|| self.output())?;
         status.code().with_context(|| format!("{} was ended by a signal: {status}", self.name))
+    }
+
+    /// Kills it (SIGKILL), and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()
     }
 
     pub(crate) fn stdout(&self) -> Vec<String> {

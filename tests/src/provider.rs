@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::eventually;
 use crate::ports;
 
-pub use self::answer::{Answer, Behaviour};
+pub use self::answer::{Answer, Behaviour, Then};
 pub use self::request::Request;
 
 mod answer;

@@ -345,15 +345,13 @@ fn env(queue_url: Option<&str>) -> Vec<(&str, &str)> {
 fn whole(config: &str, url: &str, prefix: &str) -> String {
     let mut text = String::from(config);
     // Tables come after the keys and tables of the test, so a test may start with keys of the root.
-    write!(
-        text,
-        "\n[queue]\nurl = {url:?}\nprefix = {prefix:?}\nretry = [\"200ms\"]\nmax_attempts = 3\n\
-         [ingress]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n"
-    )
-    .ok();
-    for (table, keys) in
-        [("[dispatcher]", "admin_listen = \"127.0.0.1:0\""), ("[logging]", "show_messages = true")]
-    {
+    write!(text, "\n[queue]\nurl = {url:?}\nprefix = {prefix:?}\nretry = [\"200ms\"]\nmax_attempts = 3\n")
+        .ok();
+    for (table, keys) in [
+        ("[ingress]", "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\""),
+        ("[dispatcher]", "admin_listen = \"127.0.0.1:0\""),
+        ("[logging]", "show_messages = true"),
+    ] {
         if !config.contains(table) {
             writeln!(text, "{table}\n{keys}").ok();
         }

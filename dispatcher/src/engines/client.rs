@@ -217,6 +217,8 @@ fn unusable() -> SendError {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// An answer without a word of later.
@@ -279,6 +281,19 @@ pub(super) mod tests {
             let timeout = Duration::from_secs(seconds);
             let connect = connect_timeout(timeout);
             assert!(connect < timeout && connect <= CONNECT_TIMEOUT, "{timeout:?}: {connect:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics_and_little_of_it_is_kept(
+            status in 100..1000_u16,
+            body in any::<Vec<u8>>(),
+            header in "[ -~]{0,40}|[0-9]{0,30}|[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT",
+        ) {
+            let retry_after = read_retry_after(&header, UnixMillis(1_795_392_000_000));
+            let refusal = Answer { retry_after, body, ..answer(status, "") }.refusal();
+            prop_assert!(refusal.told().chars().count() <= EXCERPT + 100);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
+use proptest::prelude::*;
 use shared::{clock::UnixMillis, config::auth::Auth};
 
 use super::*;
@@ -72,4 +73,32 @@ pub(crate) fn lines(refused: Result<Reading, Refusal>) -> Vec<String> {
 /// `fields` of a reading.
 pub(crate) fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A message of every form, as it stands in a query or a body.
+const MESSAGES: [&[u8]; 4] = [
+    b"identity=1&text=h%C3%A9&From=1&Body=x&NumMedia=1&MessageSid=SM1",
+    b"id=%2B1&text=%D8%3D%DE%00&coding=2&charset=UTF-16BE&sms_id=a&key=t",
+    br#"{"from_addr":"1","content":"\ud83d\ude00","message_id":7,"to_addr":2,"transport_name":3,"transport_type":4}"#,
+    b"--X\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nx\r\n--X\r\n\
+      Content-Disposition: form-data; name=\"identity\"\r\nContent-Type: a/b; charset=utf-8\r\n\r\n1\r\n--X--\r\n",
+];
+
+/// What means something in one of them.
+const PIECES: [&[u8]; 12] =
+    [b"&", b"=", b"%", b"%00", b"+", b"\"", b"\\", b"{", b"]", b",", b"--X\r\n", b"\r\n\r\n"];
+
+/// Any bytes, and messages into which some have got: the forms find something in them.
+pub(crate) fn content() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = |length| prop::collection::vec(any::<u8>(), 0..length);
+    let wrong = prop_oneof![prop::sample::select(&PIECES[..]).prop_map(<[u8]>::to_vec), bytes(6)];
+    let wrongs = prop::collection::vec((any::<prop::sample::Index>(), wrong), 0..4);
+    let message = (prop::sample::select(&MESSAGES[..]), wrongs).prop_map(|(message, wrongs)| {
+        wrongs.into_iter().fold(message.to_vec(), |mut message, (place, wrong)| {
+            let place = place.index(message.len());
+            message.splice(place..place, wrong);
+            message
+        })
+    });
+    prop_oneof![1 => bytes(300), 3 => message]
 }

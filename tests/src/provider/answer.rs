@@ -1,10 +1,12 @@
 //! What the provider does with a request.
 
+use std::io;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use futures_util::{Stream, StreamExt, stream};
 
 /// What the provider does with a request that it has read and recorded.
 #[derive(Clone, Debug)]
@@ -36,12 +38,33 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     body: String,
     delay: Duration,
+    then: Then,
 }
+
+/// What follows the text of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The end of it.
+    End,
+    /// More and more, as fast as it is taken.
+    Flood,
+    /// A byte now and then, for ever.
+    Drip,
+    /// The connection breaks.
+    Break,
+}
+
+/// How much of a flood is written at a time.
+const PIECE: &[u8] = &[b' '; 16 * 1024];
+
+/// How often a byte follows that drips; more often than any timeout of the tests. Before a connection breaks, what was
+/// written is on its way after this time.
+const DRIP: Duration = Duration::from_millis(50);
 
 impl Answer {
     /// An answer at once, without headers beyond what HTTP needs.
     pub fn new(status: u16, body: impl Into<String>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO }
+        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, then: Then::End }
     }
 
     /// Adds a header.
@@ -58,6 +81,13 @@ impl Answer {
         self
     }
 
+    /// Lets this follow the text of the body.
+    #[must_use]
+    pub fn then(mut self, then: Then) -> Self {
+        self.then = then;
+        self
+    }
+
     /// Waits and answers; what is no valid status or header becomes a 500 that says so.
     pub(super) async fn respond(self) -> Response {
         tokio::time::sleep(self.delay).await;
@@ -69,7 +99,7 @@ impl Answer {
     }
 
     fn response(self) -> Result<Response, axum::http::Error> {
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(body(self.body, self.then));
         *response.status_mut() = StatusCode::from_u16(self.status)?;
         for (name, value) in self.headers {
             let name = HeaderName::from_bytes(name.as_bytes())?;
@@ -77,4 +107,31 @@ impl Answer {
         }
         Ok(response)
     }
+}
+
+fn body(text: String, then: Then) -> Body {
+    if then == Then::End {
+        return Body::from(text);
+    }
+    let text = stream::once(async { Ok::<_, io::Error>(Bytes::from(text)) });
+    Body::from_stream(text.chain(rest(then)))
+}
+
+/// What follows the text.
+fn rest(then: Then) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold((), move |()| async move {
+        let piece = match then {
+            Then::End => return None,
+            Then::Flood => Ok(Bytes::from_static(PIECE)),
+            Then::Drip => {
+                tokio::time::sleep(DRIP).await;
+                Ok(Bytes::from_static(b" "))
+            }
+            Then::Break => {
+                tokio::time::sleep(DRIP).await;
+                Err(io::Error::other("the provider breaks the connection"))
+            }
+        };
+        Some((piece, ()))
+    })
 }

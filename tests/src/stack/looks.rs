@@ -59,6 +59,11 @@ impl Stack {
         Ok(sum)
     }
 
+    /// How much memory of the machine the processes that send occupy, in KiB.
+    pub fn senders_kib(&self) -> Result<u64> {
+        self.senders().iter().map(Service::resident_kib).sum()
+    }
+
     /// Everything that was logged so far.
     #[must_use]
     pub fn logged(&self) -> String {

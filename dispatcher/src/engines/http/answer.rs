@@ -26,8 +26,9 @@ impl Reader {
             return Err(answer.refusal());
         }
         let body = answer.text();
-        if self.success.body.is_some() && answer.broke_off {
-            let reason = format!("status {}, but the body, which decides, broke off", answer.status);
+        if self.success.body.is_some() && (answer.broke_off || answer.is_too_large) {
+            let why = if answer.broke_off { "broke off" } else { "is too large" };
+            let reason = format!("status {}, but the body, which decides, {why}", answer.status);
             return Err(SendError::Unknown { reason });
         }
         if self.success.body.as_ref().is_some_and(|wanted| !wanted.is_match(&body)) {
@@ -57,6 +58,8 @@ fn first_group(pattern: &Regex, body: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{super::super::client::tests::answer, *};
 
     fn reader(status: &[u16], body: Option<&str>, message_id: Option<IdRule>) -> Reader {
@@ -81,14 +84,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_breaks_off_leaves_open_what_it_would_have_decided() {
-        let class = |reader: &Reader, status| {
-            let answer = Answer { broke_off: true, ..answer(status, "O") };
-            reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
-        };
-        let with_body = reader(&[], Some("^OK"), None);
-        assert_eq!((class(&with_body, 200), class(&with_body, 400)), ("unknown", "rejected"));
-        assert_eq!(class(&reader(&[], None, None), 200), "sent");
+    fn a_body_that_is_not_whole_leaves_open_what_it_would_have_decided() {
+        for (broke_off, is_too_large) in [(true, false), (false, true)] {
+            let class = |reader: &Reader, status| {
+                let answer = Answer { is_too_large, broke_off, ..answer(status, "O") };
+                reader.read(&answer).map_or_else(|error| error.class(), |_| "sent")
+            };
+            let with_body = reader(&[], Some("^OK"), None);
+            assert_eq!((class(&with_body, 200), class(&with_body, 400)), ("unknown", "rejected"));
+            assert_eq!(class(&reader(&[], None, None), 200), "sent");
+        }
     }
 
     #[test]
@@ -104,5 +109,24 @@ mod tests {
         assert_eq!(id(pattern("ID: (\\w+)"), "ID: abc").as_deref(), Some("abc"));
         assert_eq!(id(pattern("[0-9]+"), "queued 17").as_deref(), Some("17"));
         assert_eq!(id(pattern("[0-9]+"), "queued"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics_and_no_other_status_is_a_success(
+            status in 100..1000_u16,
+            body in prop_oneof![any::<Vec<u8>>(), r#"(OK|id|[\[\]{}:,"0-9]){0,20}"#.prop_map(String::into_bytes)],
+            broke_off in any::<bool>(),
+            is_too_large in any::<bool>(),
+        ) {
+            let pattern = IdRule::Pattern(Regex::new("id(.*)").unwrap());
+            for id in [IdRule::Json("/0/id".to_owned()), pattern] {
+                let answer = Answer { body: body.clone(), is_too_large, broke_off, ..answer(status, "") };
+                let by_status = reader(&[202], None, Some(id.clone())).read(&answer);
+                prop_assert!(by_status.is_err() || status == 202);
+                let by_body = reader(&[], Some("OK"), Some(id)).read(&answer);
+                prop_assert!(by_body.is_err() || answer.is_success() && !broke_off && !is_too_large);
+            }
+        }
     }
 }

@@ -19,6 +19,8 @@ use crate::{
 
 mod golden;
 
+mod any_bytes;
+
 struct Service {
     router: Router,
     queue: Arc<Recorder>,
