@@ -190,7 +190,7 @@ pub struct IncomingMessage {
 /// of the apps is still before it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubmittedMessage {
-    /// Ours; made from the id of the submission.
+    /// Ours; made from the id of the submission and of what it says to whom, so that a repeat in any order has the same.
     pub id: MessageId,
     /// The submission that this is a part of, by the id that the caller was told.
     pub submission: MessageId,
@@ -213,7 +213,7 @@ pub struct SubmittedMessage {
 /// A message to send: one text for one backend and 1 to [`MAX_IDENTITIES`] identities, final.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutgoingMessage {
-    /// Ours; a reply's is made from the id of the message it answers.
+    /// Ours; a reply's is made from the id of the message it answers, a submitted one keeps its own.
     pub id: MessageId,
     /// When ingress accepted what led to this message.
     pub accepted_at: UnixMillis,

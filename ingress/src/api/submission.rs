@@ -25,7 +25,7 @@ pub struct Submission {
     /// The backend to send it through.
     #[schema(example = "kannel")]
     backend: String,
-    /// Who shall get it. Who is named twice gets it once.
+    /// Who shall get it, in any order. Who is named twice gets it once.
     #[schema(min_items = 1, max_items = 10_000, example = json!(["+1112223333", "+4445556666"]))]
     to: Vec<String>,
     /// What it says, exactly as it is to be sent. At most `ingress.max_text_length` characters.
@@ -56,9 +56,9 @@ pub struct Accepted {
     /// To how many recipients it will be sent.
     #[schema(example = 450)]
     pub recipients: usize,
-    /// In how many queued messages.
-    #[schema(example = 3)]
-    pub messages: usize,
+    /// The ids of the queued messages: one for each 200 recipients. Apps and delivery reports name a message by its id.
+    #[schema(value_type = Vec<String>, example = json!(["0a2f1c52-8a2b-5b43-9f2e-6f0c1d7e4b90"]))]
+    pub messages: Vec<MessageId>,
 }
 
 /// A submission that may be queued.
@@ -66,7 +66,7 @@ pub struct Accepted {
 pub struct Checked {
     /// The backend to send it through.
     pub backend: BackendName,
-    /// Who shall get it, each once, in the order in which they were named.
+    /// Who shall get it, each once, sorted: in whatever order they were named, they are cut into the same messages.
     pub identities: Vec<Identity>,
     /// What it says.
     pub text: String,
@@ -93,10 +93,11 @@ impl Checked {
 
     /// The messages to queue, each for at most [`MAX_IDENTITIES`] recipients, and the id of them all.
     #[must_use]
-    pub fn into_messages(self, caller: &Caller, now: UnixMillis) -> (MessageId, Vec<SubmittedMessage>) {
-        let submission = self.id.map_or_else(MessageId::new, |id| MessageId::submitted(&caller.name, &id));
-        let message = |(position, identities): (usize, &[Identity])| SubmittedMessage {
-            id: submission.response(position),
+    pub fn messages(&self, caller: &Caller, now: UnixMillis) -> (MessageId, Vec<SubmittedMessage>) {
+        let own = self.id.as_ref();
+        let submission = own.map_or_else(MessageId::new, |id| MessageId::submitted(&caller.name, id));
+        let message = |identities: &[Identity]| SubmittedMessage {
+            id: submission.part(&self.content(identities)),
             submission,
             caller: caller.name.clone(),
             accepted_at: now,
@@ -105,7 +106,13 @@ impl Checked {
             text: self.text.clone(),
             fields: self.fields.clone(),
         };
-        (submission, self.identities.chunks(MAX_IDENTITIES).enumerate().map(message).collect())
+        (submission, self.identities.chunks(MAX_IDENTITIES).map(message).collect())
+    }
+
+    /// What makes the message to these recipients this one and no other. Never to be written otherwise: a repeat would be
+    /// another message.
+    fn content(&self, identities: &[Identity]) -> String {
+        serde_json::json!([self.backend, identities, self.text, self.fields]).to_string()
     }
 }
 

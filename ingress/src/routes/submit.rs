@@ -11,7 +11,7 @@ use axum::{
 use shared::{
     clock,
     clock::UnixMillis,
-    message::SubmittedMessage,
+    message::{MessageId, SubmittedMessage},
     queue::{Headers, Message, Route, header as queue_header},
     trace,
 };
@@ -77,18 +77,17 @@ async fn submit(api: &Api, caller: &Caller, request: Request) -> Result<Accepted
     let checked = Checked::read(&body, parts.headers.get(IDEMPOTENCY_KEY), caller, api.limits, now)?;
     let recipients = checked.identities.len();
     caller.take(recipients)?;
-    let (backend, expires_at) = (checked.backend.clone(), checked.expires_at);
-    let text = checked.text.clone();
-    let (id, messages) = checked.into_messages(caller, now);
-    let count = messages.len();
+    let (id, messages) = checked.messages(caller, now);
+    let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
     let parent = parts.headers.get(queue_header::TRACEPARENT).and_then(|value| value.to_str().ok());
-    let queued = messages.iter().map(|message| queued(message, parent, expires_at)).collect();
+    let queued = messages.iter().map(|message| queued(message, parent, checked.expires_at)).collect();
     api.publisher.publish(queued).await.map_err(ApiError::Unavailable)?;
+    let backend = &checked.backend;
     metrics::counter!("gateway_submitted_total", "backend" => backend.to_string(), "token" => caller.name.clone())
         .increment(recipients as u64);
-    let text = api.privacy.show(&text);
-    tracing::info!(submission = %id, caller = caller.name, %backend, recipients, messages = count, %text, "submitted");
-    Ok(Accepted { id, recipients, messages: count })
+    let text = api.privacy.show(&checked.text);
+    tracing::info!(submission = %id, caller = caller.name, %backend, recipients, messages = ids.len(), %text, "submitted");
+    Ok(Accepted { id, recipients, messages: ids })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
