@@ -106,6 +106,14 @@ impl Form {
         matches!(self, Self::Kannel | Self::Vumi)
     }
 
+    /// Leaves GET out, which has no JSON. True when it was there.
+    pub(super) fn leave_out_get(&mut self) -> bool {
+        let Self::Http { methods, .. } = self else { return false };
+        let before = methods.len();
+        methods.retain(|method| *method != HttpMethod::Get);
+        methods.len() < before
+    }
+
     /// Where the fields of a request are found.
     pub(super) fn source(&self) -> Source {
         match self {
