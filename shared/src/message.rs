@@ -123,13 +123,15 @@ impl MessageId {
         Self(Uuid::now_v7())
     }
 
-    /// The id of the message that the provider behind `backend` calls `external_id`.
+    /// The id of the message of `identity` that the provider behind `backend` calls `external_id`.
     ///
-    /// UUID version 5: a provider that repeats a request repeats the same message, and so do its replies.
+    /// UUID version 5: a provider that repeats a request repeats the same message, and so do its replies. Some number the
+    /// messages of each sender, so whose it is belongs to it.
     #[must_use]
-    pub fn external(backend: &BackendName, external_id: &str) -> Self {
+    pub fn external(backend: &BackendName, identity: &Identity, external_id: &str) -> Self {
         // `/` stands in no backend's name, so no two pairs are written alike.
-        Self(Uuid::new_v5(&PROVIDERS, format!("{backend}/{external_id}").as_bytes()))
+        let sender = Uuid::new_v5(&PROVIDERS, format!("{backend}/{}", identity.as_str()).as_bytes());
+        Self(Uuid::new_v5(&sender, external_id.as_bytes()))
     }
 
     /// The id of what `caller` submits under an id of its own: a repeat has the same one.
@@ -280,14 +282,25 @@ mod tests {
     }
 
     #[test]
-    fn a_providers_id_makes_the_same_id_on_its_backend_only() {
-        let id = |backend: &str, external_id| MessageId::external(&backend.parse().unwrap(), external_id);
-        assert_eq!(id("b", "SM1"), id("b", "SM1"));
-        assert_eq!(id("b", "SM1").to_string(), "62a39b24-fcf0-5603-8ac6-36862d0064de");
-        for (backend, external_id) in [("b", "SM2"), ("b", "sm1"), ("B", "SM1"), ("bS", "M1"), ("b", "/SM1")]
-        {
-            assert_ne!(id(backend, external_id), id("b", "SM1"), "{backend} {external_id}");
+    fn a_providers_id_makes_the_same_id_of_one_sender_on_one_backend_only() {
+        let id = |backend: &str, identity: &str, external_id| {
+            MessageId::external(&backend.parse().unwrap(), &identity.into(), external_id)
+        };
+        let first = id("b", "+1", "SM1");
+        assert_eq!(first, id("b", "+1", "SM1"));
+        assert_eq!(first.to_string(), "6663173b-8313-5717-a663-daf27569b43d");
+        for (backend, identity, external_id) in [
+            ("b", "+1", "SM2"),
+            ("b", "+1", "sm1"),
+            ("B", "+1", "SM1"),
+            ("b", "+2", "SM1"),
+            ("b", "+1S", "M1"),
+            ("b", "+", "1SM1"),
+            ("b", "+1", "/SM1"),
+        ] {
+            assert_ne!(id(backend, identity, external_id), first, "{backend} {identity} {external_id}");
         }
+        assert_ne!(id("b", "a/b", "c"), id("b", "a", "b/c"));
     }
 
     #[test]

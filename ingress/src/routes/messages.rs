@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use shared::{
     clock,
-    message::{EXTERNAL_ID, IncomingMessage, MessageId},
+    message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
     queue::{Headers, Message, Route, header as queue_header},
     trace,
 };
@@ -95,12 +95,13 @@ fn read(endpoint: &Endpoint, request: &Request) -> Result<Reading, Refusal> {
 
 /// The message that was read. A provider that repeats it, with its own id of it, gives the same message.
 fn message(endpoint: &Endpoint, reading: Reading) -> IncomingMessage {
-    let external_id = reading.external_id().map(|id| MessageId::external(&endpoint.backend, id));
+    let identity = Identity::from(reading.identity.as_str());
+    let external_id = reading.external_id().map(|id| MessageId::external(&endpoint.backend, &identity, id));
     IncomingMessage {
         id: external_id.unwrap_or_default(),
         accepted_at: clock::now(),
         backend: endpoint.backend.clone(),
-        identity: reading.identity.into(),
+        identity,
         text: reading.text,
         fields: reading.fields,
         no_reply: reading.no_reply,

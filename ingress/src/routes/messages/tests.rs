@@ -1,6 +1,6 @@
 //! The whole public service with a queue that records, or fails on purpose. No socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::{
     Router,
@@ -140,16 +140,20 @@ async fn a_body_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_repeat_with_the_providers_own_id_is_the_same_message() {
     let service = Service::new(Recorder::default());
-    let message = |id: &str| {
-        format!(r#"{{"message_id":{id},"from_addr":1,"to_addr":2,"transport_name":3,"transport_type":4}}"#)
+    let message = |from: u8, id: u8| {
+        format!(
+            r#"{{"message_id":{id},"from_addr":{from},"to_addr":2,"transport_name":3,"transport_type":4}}"#
+        )
     };
     let mut ids = Vec::new();
-    for id in ["7", "7", "8"] {
-        let (response, _) = service.send(HttpRequest::post("/vumi"), &message(id)).await;
+    // Providers have numbered the messages of each sender from 1.
+    for (from, id) in [(1, 7), (1, 7), (1, 8), (2, 7)] {
+        let (response, _) = service.send(HttpRequest::post("/vumi"), &message(from, id)).await;
         ids.push(response.headers()["message-id"].to_str().unwrap().to_owned());
     }
-    assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
-    assert_eq!(ids[0], MessageId::external(&"b".parse().unwrap(), "7").to_string());
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 3, "{ids:?}");
+    assert_eq!(ids[0], MessageId::external(&"b".parse().unwrap(), &"1".into(), "7").to_string());
     let published = service.queue.published.lock().unwrap();
     assert_eq!(published.iter().map(|message| message.id.clone()).collect::<Vec<_>>(), ids);
 }
