@@ -6,7 +6,7 @@ pub mod submit;
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::Router;
+use axum::{Router, middleware};
 use metrics::Counter;
 use percent_encoding::percent_decode_str;
 use shared::{
@@ -19,6 +19,7 @@ use crate::{
     api, body,
     forms::{self, Form},
     publishing::Publisher,
+    seldom::Seldom,
 };
 
 /// The endpoints by path, and the limits that hold for all.
@@ -34,6 +35,8 @@ pub struct Endpoint {
     auth: Auth,
     form: Box<dyn Form>,
     accepted: Counter,
+    /// Of whom it refuses.
+    seldom: Seldom,
 }
 
 impl Endpoints {
@@ -46,6 +49,7 @@ impl Endpoints {
                 auth: settings.auth.clone(),
                 form: forms::build(settings, config),
                 accepted: metrics::counter!("gateway_accepted_total", "backend" => settings.backend.to_string()),
+                seldom: Seldom::default(),
             });
             by_path.extend(settings.paths.iter().map(|path| (path.clone(), Arc::clone(&endpoint))));
         }
@@ -70,5 +74,9 @@ pub struct State {
 pub fn router(config: &Config, publisher: Publisher) -> Router {
     let api = api::public(config, publisher.clone());
     let state = Arc::new(State { endpoints: Endpoints::new(config), publisher });
-    Router::new().fallback(messages::receive_message).with_state(state).merge(api)
+    Router::new()
+        .fallback(messages::receive_message)
+        .with_state(state)
+        .merge(api)
+        .layer(middleware::from_fn(body::close_unread))
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    body::{Body, HttpBody},
+    body::Body,
     extract::{ConnectInfo, State as Extract},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -15,6 +15,7 @@ use shared::{
     queue::{Headers, Message, Route, header as queue_header},
     trace,
 };
+use tokio::time::Instant;
 
 use super::{Endpoint, State};
 use crate::{
@@ -31,7 +32,6 @@ pub async fn receive_message(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let has_body = !body.is_end_stream();
     let path = parts.uri.path().to_owned();
     let endpoint = state.endpoints.find(&path);
     let accepted = match endpoint {
@@ -40,15 +40,7 @@ pub async fn receive_message(
     };
     match accepted {
         Ok((id, answer)) => success(id, answer),
-        Err(refusal) => {
-            let unread = has_body && !refusal.follows_body();
-            let mut response = refuse(refusal, endpoint.map(Arc::as_ref));
-            if unread {
-                // The connection ends with a body that nobody reads; said, so that no other request is sent into it.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
+        Err(refusal) => refuse(refusal, endpoint.map(Arc::as_ref)),
     }
 }
 
@@ -65,7 +57,7 @@ async fn accept<'e>(
     let mut request = Request {
         method: parts.method,
         uri: parts.uri,
-        headers: parts.headers,
+        headers: auth::believed(&endpoint.auth, parts.headers),
         body: Bytes::new(),
         peer: peer.ip(),
         at: clock::now(),
@@ -80,16 +72,19 @@ async fn accept<'e>(
     endpoint.accepted.increment(1);
     let privacy = state.endpoints.privacy;
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
-    let external_id = message.fields.get(EXTERNAL_ID).map_or("", String::as_str);
-    tracing::info!(message_id = %message.id, backend = %message.backend, external_id, %identity, %text, "accepted");
+    // Some have the number in it.
+    let external_id = privacy.show(message.fields.get(EXTERNAL_ID).map_or("", String::as_str));
+    tracing::info!(message_id = %message.id, backend = %message.backend, %external_id, %identity, %text, "accepted");
     Ok((message.id, endpoint.form.answer()))
 }
 
 /// What `request` says, once it is known to come from who may send it.
 fn read(endpoint: &Endpoint, request: &Request) -> Result<Reading, Refusal> {
     auth::check_body(&endpoint.auth, request)?;
-    let params = endpoint.form.params(request).map_err(|problem| Refusal::Invalid(vec![problem]))?;
-    auth::check_params(&endpoint.auth, request, &params)?;
+    let params = endpoint.form.params(request);
+    // Before anything is said of them: a stranger is told nothing, and cannot fill the log.
+    auth::check_params(&endpoint.auth, request, params.as_ref().ok())?;
+    let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
     endpoint.form.read(params).map_err(Refusal::Invalid)
 }
 
@@ -126,14 +121,21 @@ fn success(id: MessageId, answer: &Answer) -> Response {
 
 fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
     let reason = refusal.reason();
-    metrics::counter!("gateway_refused_total", "reason" => reason).increment(1);
     let backend = endpoint.map_or("", |endpoint| endpoint.backend.as_str());
+    metrics::counter!("gateway_refused_total", "reason" => reason, "backend" => backend.to_owned())
+        .increment(1);
     let detail = refusal.detail();
     match refusal.status() {
         StatusCode::SERVICE_UNAVAILABLE => tracing::error!(backend, reason, detail, "refused"),
         // A provider whose messages are lost: its operator wants to know why.
         StatusCode::BAD_REQUEST => tracing::warn!(backend, reason, detail, "refused"),
-        // Anybody can cause the others, as often as they like.
+        // The same, when a secret or an address is written wrongly. But anybody can cause it, as often as they like.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if endpoint.is_some_and(|endpoint| endpoint.seldom.is_due(Instant::now())) =>
+        {
+            tracing::warn!(backend, reason, detail, "refused; others like it are only counted for a minute");
+        }
+        // Anybody can cause the others as well.
         _ => tracing::debug!(backend, reason, detail, "refused"),
     }
     refusal.into_response()
