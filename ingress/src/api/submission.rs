@@ -31,8 +31,9 @@ pub struct Submission {
     /// What it says, exactly as it is to be sent. At most `ingress.max_text_length` characters.
     #[schema(min_length = 1, example = "The clinic is open until 18:00 today.")]
     text: String,
-    /// An id of your own. A repeat with the same id is the same message and is not sent twice. The header `Idempotency-Key`
-    /// is another way to give it.
+    /// An id of your own. A repeat with the same id makes the same messages, which whoever has sent them lately does not send
+    /// again. With another text or other recipients it makes other messages, which are sent. The header `Idempotency-Key` is
+    /// another way to give it.
     #[schema(min_length = 1, max_length = 200, example = "reminder-2031")]
     id: Option<String>,
     /// After how many seconds it is not to be sent any more.
@@ -50,7 +51,7 @@ pub struct Submission {
 /// The answer when all of it is in the queue.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Accepted {
-    /// The id of the submission: the same for a repeat with the same id of your own.
+    /// The id of the submission: the same for everything with the same id of your own.
     #[schema(value_type = String, format = "uuid")]
     pub id: MessageId,
     /// To how many recipients it will be sent.
@@ -89,6 +90,12 @@ impl Checked {
         let object = Value::Object(serde_json::from_slice(body)?);
         let submission = Submission::deserialize(&object).map_err(|error| diagnosis::of(object, &error))?;
         limits.check(submission, key, caller, now)
+    }
+
+    /// Whether its caller gave it an id.
+    #[must_use]
+    pub fn has_id(&self) -> bool {
+        self.id.is_some()
     }
 
     /// The messages to queue, each for at most [`MAX_IDENTITIES`] recipients, and the id of them all.

@@ -92,9 +92,8 @@ fn without_an_id_every_request_is_another_message() {
 
 #[test]
 fn the_id_may_stand_in_the_body_or_in_the_header() {
-    let id = |body: &str, key| {
-        read("survey", body.as_bytes(), key).unwrap().messages(&caller("survey"), NOW).0
-    };
+    let id =
+        |body: &str, key| read("survey", body.as_bytes(), key).unwrap().messages(&caller("survey"), NOW).0;
     let expected = MessageId::submitted("survey", "a");
     for (more, key) in
         [(r#","id":"a""#, None), ("", Some("a")), ("", Some("\"a\"")), (r#","id":"a""#, Some("a"))]
