@@ -61,6 +61,14 @@ struct Source {
     fields: BTreeMap<String, String>,
 }
 
+impl Source {
+    /// The id of the `position`th message that it leads to. The first one that a submitted message leads to is that message:
+    /// its id is what the program was told.
+    fn response(&self, position: usize) -> MessageId {
+        if self.in_response_to.is_none() && position == 0 { self.id } else { self.id.response(position) }
+    }
+}
+
 /// An app failed: none of the replies is sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the app `{app}` failed in {phase}")]
@@ -178,11 +186,11 @@ impl Router {
         let (mut messages, mut cancelled) = (Vec::new(), Vec::new());
         let mut position = 0;
         for mut draft in drafts {
-            let ids = Ids { id: source.id.response(position), in_response_to: source.in_response_to };
+            let ids = Ids { id: source.response(position), in_response_to: source.in_response_to };
             let cancelled_by = self.run_outgoing(&mut draft, ids, deadline).await;
             for identities in draft.identities.chunks(MAX_IDENTITIES) {
                 // A cancelled one keeps its position, so that the ids of the others stay the same on a redelivery.
-                let id = source.id.response(position);
+                let id = source.response(position);
                 position += 1;
                 if cancelled_by.is_none() {
                     messages.push(OutgoingMessage {

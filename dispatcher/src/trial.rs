@@ -11,7 +11,7 @@ use shared::{
     clock::{self, UnixMillis},
     config::Config,
     lifecycle::{Exit, Failure},
-    message::{BackendName, EXTERNAL_ID, IncomingMessage, MessageId, OutgoingMessage},
+    message::{BackendName, EXTERNAL_ID, Identity, IncomingMessage, MessageId, OutgoingMessage},
 };
 
 use self::report::Report;
@@ -121,12 +121,13 @@ impl Outlets {
 /// The message as a form would have read it.
 fn incoming(trial: &Trial, now: UnixMillis) -> IncomingMessage {
     let fields: BTreeMap<String, String> = trial.fields.iter().cloned().collect();
-    let external_id = fields.get(EXTERNAL_ID).map(|id| MessageId::external(&trial.backend, id));
+    let identity = Identity::from(trial.from.as_str());
+    let external_id = fields.get(EXTERNAL_ID).map(|id| MessageId::external(&trial.backend, &identity, id));
     IncomingMessage {
         id: external_id.unwrap_or_default(),
         accepted_at: now,
         backend: trial.backend.clone(),
-        identity: trial.from.as_str().into(),
+        identity,
         text: trial.text.clone(),
         fields,
         no_reply: false,

@@ -56,7 +56,8 @@ impl Api {
 
 /// The API of the private listener.
 pub fn private(config: &Config, publisher: Publisher) -> Router {
-    routes(Api::new(Callers::everybody(config), config, publisher))
+    let api = routes(Api::new(Callers::everybody(config), config, publisher));
+    api.layer(middleware::from_fn(body::close_unread))
 }
 
 /// The API of the public listener: without tokens, there is none.
@@ -86,6 +87,10 @@ fn routes(api: Api) -> Router {
 
 /// Before everything else: who does not show a token is not even told which paths there are.
 async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    // A browser adds it to what a page makes it send; and a page that lies about its own name reaches whatever its reader does.
+    if matches!(api.callers, Callers::Everybody(_)) && request.headers().contains_key(header::ORIGIN) {
+        return refuse("", ApiError::Origin);
+    }
     match api.callers.find(request.headers().get(header::AUTHORIZATION)) {
         Ok(caller) => {
             request.extensions_mut().insert(Arc::clone(caller));
@@ -107,7 +112,7 @@ async fn wrong_method(Extension(caller): Extension<Arc<Caller>>) -> Response {
 pub(crate) fn refuse(caller: &str, error: ApiError) -> Response {
     let reason = error.code().as_str();
     metrics::counter!("gateway_refused_total", "reason" => reason).increment(1);
-    if let ApiError::Unavailable(cause) = &error {
+    if let ApiError::Unavailable { cause, .. } = &error {
         tracing::error!(caller, reason, detail = %cause, "refused");
     } else if matches!(error, ApiError::Malformed { .. } | ApiError::Invalid(_) | ApiError::Backend(_)) {
         // A program whose messages are lost: its operator wants to know. What is wrong is told to the program alone, for it

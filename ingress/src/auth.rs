@@ -5,13 +5,17 @@ mod signature;
 
 mod twilio;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 use shared::config::auth::{Auth, Credentials};
 use subtle::ConstantTimeEq;
 
-use crate::{forms::params::Params, refusal::Refusal, request::Request};
+use crate::{
+    forms::params::{self, Params},
+    refusal::Refusal,
+    request::Request,
+};
 
 /// Checks what the head tells: the address, basic authentication, a token in a header. Runs before the body is read.
 pub fn check_head(auth: &Auth, request: &Request) -> Result<(), Refusal> {
@@ -37,6 +41,16 @@ pub fn check_head(auth: &Auth, request: &Request) -> Result<(), Refusal> {
     }
 }
 
+/// The headers of a request, without what no signature covers and what would change its text: the charset of the body.
+#[must_use]
+pub fn believed(auth: &Auth, mut headers: HeaderMap) -> HeaderMap {
+    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(params::without_charset);
+    if let Some(Ok(content_type)) = named.filter(|_| auth.is_by_signature()).map(HeaderValue::try_from) {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    headers
+}
+
 /// Checks what the body tells: a signature over it. Runs before anything is decoded.
 pub fn check_body(auth: &Auth, request: &Request) -> Result<(), Refusal> {
     match &auth.credentials {
@@ -49,15 +63,15 @@ pub fn check_body(auth: &Auth, request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// Checks what the parameters tell: a token among them or in the URL, a signature over them.
-pub fn check_params(auth: &Auth, request: &Request, params: &Params) -> Result<(), Refusal> {
+/// Checks what the parameters tell, if they can be read at all: a token among them or in the URL, a signature over them.
+pub fn check_params(auth: &Auth, request: &Request, params: Option<&Params>) -> Result<(), Refusal> {
     match &auth.credentials {
         Credentials::Parameter { name, value } => {
             let query = Params::urlencoded(request.query().as_bytes(), encoding_rs::UTF_8).ok();
-            let given = params.raw(name).or_else(|| query.as_ref()?.raw(name));
+            let given = params.and_then(|params| params.raw(name)).or_else(|| query.as_ref()?.raw(name));
             check_token(given.as_deref(), value)
         }
-        Credentials::Twilio(twilio) => twilio::check(twilio, request, params),
+        Credentials::Twilio(twilio) => twilio::check(twilio, request, params.ok_or(twilio::UNREADABLE)?),
         Credentials::None | Credentials::Basic(_) | Credentials::Header { .. } | Credentials::Hmac(_) => {
             Ok(())
         }

@@ -1,10 +1,25 @@
-//! Reads the body of a request, within a size and a time.
+//! Reads the body of a request, within a size and a time; and what becomes of a connection when nobody reads it.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use axum::body::{Body, HttpBody};
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use http_body::{Frame, SizeHint};
 use shared::config;
 
 /// How much a body may be, and how long it may take.
@@ -60,4 +75,47 @@ pub async fn read(body: Body, limits: Limits) -> Result<Bytes, BodyError> {
         Ok(if all.is_empty() { first } else { all.freeze() })
     };
     tokio::time::timeout(timeout, reading).await.unwrap_or(Err(BodyError::TooSlow(timeout)))
+}
+
+/// Lets `request` be answered. The connection ends with a body that nobody has read to its end; that is said, so that no
+/// other request is sent into it.
+pub async fn close_unread(request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let is_read = Arc::new(AtomicBool::new(body.is_end_stream()));
+    let body = Body::new(Watched { body, is_read: Arc::clone(&is_read) });
+    let mut response = next.run(Request::from_parts(head, body)).await;
+    if !is_read.load(Ordering::Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A body that tells when it was read to its end.
+struct Watched {
+    body: Body,
+    is_read: Arc<AtomicBool>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None)) {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -1,8 +1,8 @@
 //! Takes the providers' HTTP requests and publishes each message to the queue.
 //!
-//! The way of a request: [`routes`] finds its endpoint by path, a [form](forms) authenticates, decodes and validates it,
-//! the message is published, and 200 is answered when the queue has confirmed it, never before. Every other answer is
-//! a [`refusal::Refusal`]. Programs that send have an [`api`] of their own.
+//! The way of a request: [`routes`] finds its endpoint by path, [`auth`] says whether its sender may post, a [form](forms)
+//! decodes and validates it, the message is published, and 200 is answered when the queue has confirmed it, never before.
+//! Every other answer is a [`refusal::Refusal`]. Programs that send have an [`api`] of their own.
 
 pub mod routes;
 
@@ -19,6 +19,8 @@ pub mod publishing;
 pub mod request;
 
 pub mod refusal;
+
+mod seldom;
 
 use std::{net::SocketAddr, sync::Arc};
 

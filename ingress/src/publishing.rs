@@ -42,12 +42,16 @@ pub(crate) mod tests {
     pub(crate) struct Recorder {
         pub(crate) published: Mutex<Vec<Message>>,
         pub(crate) error: Option<PublishError>,
+        /// How many messages are confirmed before each that meets the error.
+        pub(crate) confirmed_between: usize,
     }
 
     impl Publish for Recorder {
         fn publish(&self, message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
-            let answer = self.error.clone().map_or(Ok(()), Err);
-            self.published.lock().unwrap().push(message);
+            let mut published = self.published.lock().unwrap();
+            published.push(message);
+            let fails = published.len().is_multiple_of(self.confirmed_between + 1);
+            let answer = self.error.clone().filter(|_| fails).map_or(Ok(()), Err);
             std::future::ready(answer).boxed()
         }
 

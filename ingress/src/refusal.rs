@@ -92,12 +92,6 @@ impl Refusal {
         }
     }
 
-    /// True when the whole body was read before.
-    #[must_use]
-    pub fn follows_body(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Unavailable(_))
-    }
-
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -8,7 +8,7 @@ pub mod submit;
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{Router, http::Method};
+use axum::{Router, http::Method, middleware};
 use metrics::Counter;
 use percent_encoding::percent_decode_str;
 use shared::{
@@ -23,6 +23,7 @@ use crate::{
     publishing::Publisher,
     refusal::Problem,
     request::Request,
+    seldom::Seldom,
 };
 
 /// The endpoints by path, and the limits that hold for all.
@@ -38,6 +39,8 @@ pub struct Endpoint {
     auth: Auth,
     takes: Takes,
     accepted: Counter,
+    /// Of whom it refuses.
+    seldom: Seldom,
 }
 
 /// What an endpoint takes, and how that is read.
@@ -81,6 +84,7 @@ impl Endpoints {
                 auth: settings.auth.clone(),
                 takes: Takes::Messages(forms::build(settings, config)),
                 accepted: metrics::counter!("gateway_accepted_total", "backend" => settings.backend.to_string()),
+                seldom: Seldom::default(),
             });
             by_path.extend(settings.paths.iter().map(|path| (path.clone(), Arc::clone(&endpoint))));
         }
@@ -90,6 +94,7 @@ impl Endpoints {
                 auth: settings.auth.clone(),
                 takes: Takes::Reports(Box::new(ReportForm::new(settings, config))),
                 accepted: metrics::counter!("gateway_reports_accepted_total", "backend" => backend.to_string()),
+                seldom: Seldom::default(),
             };
             by_path.insert(settings.path.clone(), Arc::new(endpoint));
         }
@@ -114,5 +119,9 @@ pub struct State {
 pub fn router(config: &Config, publisher: Publisher) -> Router {
     let api = api::public(config, publisher.clone());
     let state = Arc::new(State { endpoints: Endpoints::new(config), publisher });
-    Router::new().fallback(messages::receive_message).with_state(state).merge(api)
+    Router::new()
+        .fallback(messages::receive_message)
+        .with_state(state)
+        .merge(api)
+        .layer(middleware::from_fn(body::close_unread))
 }

@@ -130,13 +130,15 @@ impl MessageId {
         Self(Uuid::now_v7())
     }
 
-    /// The id of the message that the provider behind `backend` calls `external_id`.
+    /// The id of the message of `identity` that the provider behind `backend` calls `external_id`.
     ///
-    /// UUID version 5: a provider that repeats a request repeats the same message, and so do its replies.
+    /// UUID version 5: a provider that repeats a request repeats the same message, and so do its replies. Some number the
+    /// messages of each sender, so whose it is belongs to it.
     #[must_use]
-    pub fn external(backend: &BackendName, external_id: &str) -> Self {
+    pub fn external(backend: &BackendName, identity: &Identity, external_id: &str) -> Self {
         // `/` stands in no backend's name, so no two pairs are written alike.
-        Self(Uuid::new_v5(&PROVIDERS, format!("{backend}/{external_id}").as_bytes()))
+        let sender = Uuid::new_v5(&PROVIDERS, format!("{backend}/{}", identity.as_str()).as_bytes());
+        Self(Uuid::new_v5(&sender, external_id.as_bytes()))
     }
 
     /// The id of what `caller` submits under an id of its own: a repeat has the same one.
@@ -197,7 +199,7 @@ pub struct IncomingMessage {
 /// of the apps is still before it.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct SubmittedMessage {
-    /// Ours; made from the id of the submission.
+    /// Ours; made from the id of the submission and of what it says to whom, so that a repeat in any order has the same.
     pub id: MessageId,
     /// The submission that this is a part of, by the id that the caller was told.
     pub submission: MessageId,
@@ -220,7 +222,7 @@ pub struct SubmittedMessage {
 /// A message to send: one text for one backend and 1 to [`MAX_IDENTITIES`] identities, final.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutgoingMessage {
-    /// Ours; a reply's is made from the id of the message it answers.
+    /// Ours; a reply's is made from the id of the message it answers, a submitted one keeps its own.
     pub id: MessageId,
     /// When ingress accepted what led to this message.
     pub accepted_at: UnixMillis,
@@ -287,14 +289,25 @@ mod tests {
     }
 
     #[test]
-    fn a_providers_id_makes_the_same_id_on_its_backend_only() {
-        let id = |backend: &str, external_id| MessageId::external(&backend.parse().unwrap(), external_id);
-        assert_eq!(id("b", "SM1"), id("b", "SM1"));
-        assert_eq!(id("b", "SM1").to_string(), "62a39b24-fcf0-5603-8ac6-36862d0064de");
-        for (backend, external_id) in [("b", "SM2"), ("b", "sm1"), ("B", "SM1"), ("bS", "M1"), ("b", "/SM1")]
-        {
-            assert_ne!(id(backend, external_id), id("b", "SM1"), "{backend} {external_id}");
+    fn a_providers_id_makes_the_same_id_of_one_sender_on_one_backend_only() {
+        let id = |backend: &str, identity: &str, external_id| {
+            MessageId::external(&backend.parse().unwrap(), &identity.into(), external_id)
+        };
+        let first = id("b", "+1", "SM1");
+        assert_eq!(first, id("b", "+1", "SM1"));
+        assert_eq!(first.to_string(), "6663173b-8313-5717-a663-daf27569b43d");
+        for (backend, identity, external_id) in [
+            ("b", "+1", "SM2"),
+            ("b", "+1", "sm1"),
+            ("B", "+1", "SM1"),
+            ("b", "+2", "SM1"),
+            ("b", "+1S", "M1"),
+            ("b", "+", "1SM1"),
+            ("b", "+1", "/SM1"),
+        ] {
+            assert_ne!(id(backend, identity, external_id), first, "{backend} {identity} {external_id}");
         }
+        assert_ne!(id("b", "a/b", "c"), id("b", "a", "b/c"));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::{
     message::{BackendName, Identity, MessageId},
 };
 
+/// The namespace of the ids of reports.
+const REPORTS: Uuid = Uuid::from_u128(0x2f0c_91d4_7a6e_4b1f_8d35_c27e_60ab_13f9);
+
 /// How far a part is. Each is nearer to its end than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -166,9 +169,9 @@ impl Report {
     fn new(backend: BackendName, reported: Reported, accepted_at: UnixMillis, is_own: bool) -> Self {
         let Reported { reference, external_id, identity, state, detail } = reported;
         // JSON, so that no two reports are written alike.
-        let named = (&reference, &external_id, &identity, state, is_own);
+        let named = (&backend, &reference, &external_id, &identity, state, is_own);
         let name = serde_json::to_string(&named).unwrap_or_default();
-        let id = MessageId::external(&backend, &name);
+        let id = MessageId(Uuid::new_v5(&REPORTS, name.as_bytes()));
         Self { id, accepted_at, backend, reference, external_id, identity, state, detail, is_own }
     }
 }

@@ -79,7 +79,7 @@ async fn one_text_to_many_is_sent_to_each_of_them_once(shape: Shape) -> Result<(
     let twice: Vec<&String> = recipients.iter().chain(&recipients[..50]).collect();
     let answer =
         submit(&stack, &json!({ "backend": "p", "to": twice, "text": "rendez-vous \u{263a}" })).await?;
-    assert_eq!((&answer["recipients"], &answer["messages"]), (&json!(450), &json!(3)));
+    assert_eq!((&answer["recipients"], answer["messages"].as_array().map(Vec::len)), (&json!(450), Some(3)));
     let requests = provider.wait_for(450, DEADLINE).await?;
     let called: BTreeSet<String> = requests.iter().filter_map(|request| request.field("to")).collect();
     let ids: BTreeSet<&str> =
@@ -97,9 +97,11 @@ async fn a_repeat_with_the_same_id_is_the_same_message(shape: Shape) -> Result<(
     let body = json!({ "backend": "p", "to": ["1", "2"], "text": "a", "id": "reminder" });
     let first = submit(&stack, &body).await?;
     provider.wait_for(2, DEADLINE).await?;
-    assert_eq!(submit(&stack, &body).await?, first);
+    let mut repeat = body.clone();
+    repeat["to"] = json!(["2", "1"]);
+    assert_eq!(submit(&stack, &repeat).await?, first);
     // In the lanes of both it is behind the repeat.
-    submit(&stack, &json!({ "backend": "p", "to": ["1", "2"], "text": "b" })).await?;
+    submit(&stack, &json!({ "backend": "p", "to": ["1", "2"], "text": "b", "id": "reminder" })).await?;
     eventually("the last message is sent", DEADLINE, async || {
         let texts = provider.texts("msg");
         if texts.iter().filter(|text| *text == "b").count() == 2 { Ok(()) } else { Err(anyhow!("{texts:?}")) }
@@ -159,11 +161,8 @@ async fn tokens_say_who_may_send_what_and_how_much(shape: Shape) -> Result<()> {
     assert!((90..=100).contains(&wait), "{wait}");
     provider.wait_for(2, DEADLINE).await?;
 
-    let metrics = stack.client().get(stack.private_url("/metrics")).send().await?.text().await?;
-    if shape != (Shape::Pair { ingress: 2, dispatchers: 3 }) {
-        assert!(metrics.contains(r#"gateway_submitted_total{backend="p",token="survey"} 1"#), "{metrics}");
-        assert!(metrics.contains(r#"gateway_refused_total{reason="unauthorized"} 2"#), "{metrics}");
-    }
+    assert_eq!(stack.counted(r#"gateway_submitted_total{backend="p",token="survey"}"#).await?, 1);
+    assert_eq!(stack.counted(r#"gateway_refused_total{reason="unauthorized"}"#).await?, 2);
     let logged = stack.logged();
     assert!(logged.contains("caller=\"survey\"") && !logged.contains("Bearer"), "{logged}");
     stack.finish().await?;
@@ -237,12 +236,15 @@ async fn the_commands_of_the_page_give_what_it_says() -> Result<()> {
     stack.finish().await
 }
 
-/// An answer, without its id when that is another one each time.
+/// An answer, without its ids when they are others each time.
 fn without_random_id(answer: &str) -> Result<Value> {
     let mut answer: Value = serde_json::from_str(answer).with_context(|| answer.to_owned())?;
     let id: Option<uuid::Uuid> = answer["id"].as_str().map(str::parse).transpose()?;
     if id.is_some_and(|id| id.get_version_num() == 7) {
         answer["id"] = Value::Null;
+        for message in answer["messages"].as_array_mut().into_iter().flatten() {
+            *message = Value::Null;
+        }
     }
     Ok(answer)
 }
@@ -315,6 +317,10 @@ async fn every_answer_is_as_the_served_description_says() -> Result<()> {
         assert_eq!(answered.status, status, "{answered:?}");
         description.check(&answered)?;
     }
+    let page = client.post(stack.private_url(MESSAGES)).header("origin", "http://evil.example").json(&good);
+    let answered = Answered::of(page).await?;
+    assert_eq!(answered.code(), (403, "forbidden_origin"));
+    description.check(&answered)?;
     provider.wait_for(2, DEADLINE).await?;
 
     broker.kill().await?;

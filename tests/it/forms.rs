@@ -92,7 +92,14 @@ async fn a_forged_request_is_refused(shape: Shape) -> Result<()> {
         let answer = twilio(&stack, "SM1", "echo forged", signature)?.send().await?;
         assert_eq!(answer.status(), 403);
     }
-    assert_eq!(stack.sent("twilio", "+14155550123").await?, [""; 0]);
+    let refused = r#"gateway_refused_total{reason="signature",backend="twilio"}"#;
+    assert_eq!(stack.counted(refused).await?, 2);
+    // Each of them has met one of the two, and tells no second one within a minute.
+    let processes = if matches!(shape, Shape::Pair { ingress: 2, .. }) { 2 } else { 1 };
+    assert_eq!(stack.logged().matches("refused; others like it").count(), processes);
+    accepted(twilio(&stack, "SM1", "echo a", "p5zxFh3COQklhfsbj9Eqv7Xy7Yk=")?).await?;
+    stack.expect_sent("twilio", "+14155550123", &["a"]).await?;
+    assert_eq!(stack.counted(r#"gateway_accepted_total{backend="twilio"}"#).await?, 1);
     stack.finish().await
 }
 

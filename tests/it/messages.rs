@@ -87,10 +87,12 @@ async fn an_unclaimed_message_is_done_with(shape: Shape) -> Result<()> {
 }
 
 async fn numbers_and_texts_stay_out_of_the_logs(shape: Shape) -> Result<()> {
-    let config =
-        format!("{BACKEND}[[apps]]\napp = 'echo'\n[logging]\nlevel = 'trace,hyper=info,hyper_util=info'\n");
-    let stack = Stack::start(shape, &config, &["b"]).await?;
-    stack.accept("/backends/b/", "1112223333", "echo a-secret-text").await?;
+    let config = "params = { external_id = 'id' }\n[[apps]]\napp = 'echo'\n\
+         [logging]\nlevel = 'trace,hyper=info,hyper_util=info'\n";
+    let stack = Stack::start(shape, &format!("{BACKEND}{config}"), &["b"]).await?;
+    // Whoever numbers by sender has the number in the id.
+    let form = [("identity", "1112223333"), ("text", "echo a-secret-text"), ("id", "1112223333-7")];
+    assert_eq!(stack.post("/backends/b/", &form).await?.0, 200);
     stack.expect_sent("b", "1112223333", &["a-secret-text"]).await?;
     let (status, _) =
         stack.post("/backends/b/", &[("identity", "1112223333"), ("text", "a-secret-text\0")]).await?;

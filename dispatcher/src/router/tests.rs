@@ -74,9 +74,14 @@ impl App for Probe {
         Step::ready(())
     }
 
-    fn outgoing<'a>(&'a self, draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
+    fn outgoing<'a>(&'a self, draft: &'a mut Draft, ids: Ids) -> Step<'a, Outgoing> {
         draft.text.push_str(self.name);
         match self.acts_in {
+            "enlarge" => {
+                draft.identities.extend((0..250_u16).map(|number| format!("more {number}").into()));
+                draft.text = ids.id.to_string();
+                Step::ready(Outgoing::Send)
+            }
             "cancel" => Step::ready(Outgoing::Cancel),
             "fail outgoing" => Step::Ready(Err("broken".into())),
             _ => Step::ready(Outgoing::Send),
@@ -183,11 +188,21 @@ async fn what_is_submitted_runs_through_outgoing_alone() {
     let messages = router.submit(submitted(200)).await;
     let [message] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!((message.text.as_str(), message.identities.len()), ("newsBA", 200));
-    assert_eq!((message.id, message.in_response_to), (submitted(1).id.response(0), None));
+    assert_eq!((message.id, message.in_response_to), (submitted(1).id, None));
     assert_eq!((message.accepted_at, message.fields["sender"].as_str()), (UnixMillis(1), "CLINIC"));
     assert!(seen.lock().unwrap().is_empty());
     let router = Router::new(vec![probe("A", "cancel")], &config(""));
     assert!(router.submit(submitted(1)).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_first_of_what_a_submitted_message_becomes_has_its_id() {
+    let probe = Probe { name: "A", acts_in: "enlarge", seen: Arc::default() };
+    let router = Router::new(vec![Box::new(probe)], &config(""));
+    let (messages, id) = (router.submit(submitted(160)).await, submitted(1).id);
+    let made: Vec<_> = messages.iter().map(|message| (message.id, message.identities.len())).collect();
+    assert_eq!(made, [(id, 200), (id.response(1), 200), (id.response(2), 10)]);
+    assert_eq!(messages[0].text, id.to_string(), "what the apps are told");
 }
 
 #[tokio::test]

@@ -87,6 +87,13 @@ impl Caller {
         let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.take(count, Instant::now()).map_err(ApiError::TooMany)
     }
+
+    /// Gives back what was taken for messages that are not queued.
+    pub(crate) fn give_back(&self, count: usize) {
+        if let Some(pace) = &self.pace {
+            pace.lock().unwrap_or_else(PoisonError::into_inner).give_back(count);
+        }
+    }
 }
 
 /// The token in `Bearer TOKEN`.
@@ -116,9 +123,16 @@ impl Pace {
         if !wait.is_zero() {
             return Err(wait);
         }
-        let price = self.interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        self.paid = self.paid.max(now) + price;
+        self.paid = self.paid.max(now) + self.price(count);
         Ok(())
+    }
+
+    fn give_back(&mut self, count: usize) {
+        self.paid = self.paid.checked_sub(self.price(count)).unwrap_or(self.paid);
+    }
+
+    fn price(&self, count: usize) -> Duration {
+        self.interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }
 

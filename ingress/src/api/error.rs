@@ -27,6 +27,8 @@ pub enum ApiError {
     NoToken,
     /// The token is nobody's.
     WrongToken,
+    /// A web page sends it, through somebody's browser, to the listener that asks for no token.
+    Origin,
     /// The backend is not the token's, which has these.
     Backend(Vec<BackendName>),
     /// The body is not said to be JSON.
@@ -47,7 +49,12 @@ pub enum ApiError {
     /// The token's rate is used up for so long.
     TooMany(Duration),
     /// The queue did not confirm all of it.
-    Unavailable(PublishError),
+    Unavailable {
+        /// Why.
+        cause: PublishError,
+        /// Whether the caller gave an id of its own.
+        has_id: bool,
+    },
 }
 
 /// What went wrong, for programs.
@@ -62,6 +69,8 @@ pub enum Code {
     Unauthorized,
     /// 403: the backend is not the token's.
     ForbiddenBackend,
+    /// 403: a web page may not send where no token is asked for.
+    ForbiddenOrigin,
     /// 415: the body is not said to be JSON.
     UnsupportedMediaType,
     /// 413: the body is too long.
@@ -128,6 +137,7 @@ impl Code {
             Self::MethodNotAllowed => ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED),
             Self::ForbiddenBackend => ("forbidden_backend", StatusCode::FORBIDDEN),
+            Self::ForbiddenOrigin => ("forbidden_origin", StatusCode::FORBIDDEN),
             Self::UnsupportedMediaType => ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::TooLarge => ("too_large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::TooSlow => ("too_slow", StatusCode::REQUEST_TIMEOUT),
@@ -148,13 +158,14 @@ impl ApiError {
             Self::Method => Code::MethodNotAllowed,
             Self::NoToken | Self::WrongToken => Code::Unauthorized,
             Self::Backend(_) => Code::ForbiddenBackend,
+            Self::Origin => Code::ForbiddenOrigin,
             Self::MediaType => Code::UnsupportedMediaType,
             Self::TooLarge(_) => Code::TooLarge,
             Self::TooSlow(_) => Code::TooSlow,
             Self::Malformed { .. } => Code::Malformed,
             Self::Invalid(_) => Code::Invalid,
             Self::TooMany(_) => Code::RateLimited,
-            Self::Unavailable(_) => Code::Unavailable,
+            Self::Unavailable { .. } => Code::Unavailable,
         }
     }
 
@@ -164,7 +175,9 @@ impl ApiError {
             Self::UnknownPath => {
                 "there is nothing at this path; /api/v1/openapi.json describes what there is".to_owned()
             }
-            Self::Method => "this method is not for this path; the header Allow has those that are".to_owned(),
+            Self::Method => {
+                "this method is not for this path; the header Allow has those that are".to_owned()
+            }
             Self::NoToken => "a token is wanted; send the header Authorization: Bearer TOKEN".to_owned(),
             Self::WrongToken => {
                 "this token is not known; ask whoever runs the gateway for a new one".to_owned()
@@ -173,6 +186,9 @@ impl ApiError {
                 "this token does not send through that backend; name one of its own: {}",
                 known.iter().map(BackendName::as_str).collect::<Vec<_>>().join(", ")
             ),
+            Self::Origin => {
+                "a web page may not send here; send it from a program, without the header Origin".to_owned()
+            }
             Self::MediaType => "JSON is wanted; send the header Content-Type: application/json".to_owned(),
             Self::TooLarge(limit) => format!(
                 "the body is longer than {limit} bytes; send it in several requests, each with some of the recipients"
@@ -183,14 +199,22 @@ impl ApiError {
             Self::Malformed { line, column } => format!(
                 "a JSON object in UTF-8 with backend, to and text is wanted; the body is none from line {line} column {column} on"
             ),
-            Self::Invalid(_) => "nothing was queued; correct the fields and send it again".to_owned(),
-            Self::TooMany(_) => {
-                "the token's rate is used up; send it again after the seconds in the header Retry-After".to_owned()
+            Self::Invalid(_) => {
+                "nothing was queued by this request; correct the fields and send it again".to_owned()
             }
-            Self::Unavailable(_) => {
-                "the message could not be queued, or only some of it; send it again after the seconds in the header \
-                 Retry-After, with the same id, so that nobody gets it twice"
+            Self::TooMany(_) => {
+                "the token's rate is used up; send it again after the seconds in the header Retry-After"
                     .to_owned()
+            }
+            Self::Unavailable { has_id, .. } => {
+                let known = if *has_id {
+                    ", with the same id, by which what is queued already is known again"
+                } else {
+                    "; an id of your own is what would make the repeat known"
+                };
+                format!(
+                    "nobody knows how much of it is queued; send it again after the seconds in the header Retry-After{known}"
+                )
             }
         }
     }
@@ -209,19 +233,7 @@ impl ApiError {
             // Rounded up: who comes a moment too early is sent away once more.
             return Some((wait.as_secs() + 1).into());
         }
-        matches!(self, Self::Unavailable(_)).then_some(RETRY_AFTER)
-    }
-
-    /// True when the body was not read before.
-    fn precedes_body(&self) -> bool {
-        !matches!(
-            self,
-            Self::Malformed { .. }
-                | Self::Invalid(_)
-                | Self::Backend(_)
-                | Self::TooMany(_)
-                | Self::Unavailable(_)
-        )
+        matches!(self, Self::Unavailable { .. }).then_some(RETRY_AFTER)
     }
 }
 
@@ -256,10 +268,6 @@ impl IntoResponse for ApiError {
         let (code, message) = (self.code(), self.message());
         let (_, status) = code.row();
         let mut headers = HeaderMap::new();
-        if self.precedes_body() {
-            // The connection ends with a body that nobody reads; said, so that no other request is sent into it.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         if let Some(challenge) = self.challenge() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
@@ -283,6 +291,7 @@ mod tests {
             Code::MethodNotAllowed,
             Code::Unauthorized,
             Code::ForbiddenBackend,
+            Code::ForbiddenOrigin,
             Code::UnsupportedMediaType,
             Code::TooLarge,
             Code::TooSlow,

@@ -25,14 +25,15 @@ pub struct Submission {
     /// The backend to send it through.
     #[schema(example = "kannel")]
     backend: String,
-    /// Who shall get it. Who is named twice gets it once.
+    /// Who shall get it, in any order. Who is named twice gets it once.
     #[schema(min_items = 1, max_items = 10_000, example = json!(["+1112223333", "+4445556666"]))]
     to: Vec<String>,
     /// What it says, exactly as it is to be sent. At most `ingress.max_text_length` characters.
     #[schema(min_length = 1, example = "The clinic is open until 18:00 today.")]
     text: String,
-    /// An id of your own. A repeat with the same id is the same message and is not sent twice. The header `Idempotency-Key`
-    /// is another way to give it.
+    /// An id of your own. A repeat with the same id makes the same messages, which whoever has sent them lately does not send
+    /// again. With another text or other recipients it makes other messages, which are sent. The header `Idempotency-Key` is
+    /// another way to give it.
     #[schema(min_length = 1, max_length = 200, example = "reminder-2031")]
     id: Option<String>,
     /// After how many seconds it is not to be sent any more.
@@ -50,15 +51,15 @@ pub struct Submission {
 /// The answer when all of it is in the queue.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Accepted {
-    /// The id of the submission: the same for a repeat with the same id of your own.
+    /// The id of the submission: the same for everything with the same id of your own.
     #[schema(value_type = String, format = "uuid")]
     pub id: MessageId,
     /// To how many recipients it will be sent.
     #[schema(example = 450)]
     pub recipients: usize,
-    /// In how many queued messages.
-    #[schema(example = 3)]
-    pub messages: usize,
+    /// The ids of the queued messages: one for each 200 recipients. Apps and delivery reports name a message by its id.
+    #[schema(value_type = Vec<String>, example = json!(["0a2f1c52-8a2b-5b43-9f2e-6f0c1d7e4b90"]))]
+    pub messages: Vec<MessageId>,
 }
 
 /// A submission that may be queued.
@@ -66,7 +67,7 @@ pub struct Accepted {
 pub struct Checked {
     /// The backend to send it through.
     pub backend: BackendName,
-    /// Who shall get it, each once, in the order in which they were named.
+    /// Who shall get it, each once, sorted: in whatever order they were named, they are cut into the same messages.
     pub identities: Vec<Identity>,
     /// What it says.
     pub text: String,
@@ -91,12 +92,19 @@ impl Checked {
         limits.check(submission, key, caller, now)
     }
 
+    /// Whether its caller gave it an id.
+    #[must_use]
+    pub fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// The messages to queue, each for at most [`MAX_IDENTITIES`] recipients, and the id of them all.
     #[must_use]
-    pub fn into_messages(self, caller: &Caller, now: UnixMillis) -> (MessageId, Vec<SubmittedMessage>) {
-        let submission = self.id.map_or_else(MessageId::new, |id| MessageId::submitted(&caller.name, &id));
-        let message = |(position, identities): (usize, &[Identity])| SubmittedMessage {
-            id: submission.response(position),
+    pub fn messages(&self, caller: &Caller, now: UnixMillis) -> (MessageId, Vec<SubmittedMessage>) {
+        let own = self.id.as_ref();
+        let submission = own.map_or_else(MessageId::new, |id| MessageId::submitted(&caller.name, id));
+        let message = |identities: &[Identity]| SubmittedMessage {
+            id: submission.part(&self.content(identities)),
             submission,
             caller: caller.name.clone(),
             accepted_at: now,
@@ -105,7 +113,13 @@ impl Checked {
             text: self.text.clone(),
             fields: self.fields.clone(),
         };
-        (submission, self.identities.chunks(MAX_IDENTITIES).enumerate().map(message).collect())
+        (submission, self.identities.chunks(MAX_IDENTITIES).map(message).collect())
+    }
+
+    /// What makes the message to these recipients this one and no other. Never to be written otherwise: a repeat would be
+    /// another message.
+    fn content(&self, identities: &[Identity]) -> String {
+        serde_json::json!([self.backend, identities, self.text, self.fields]).to_string()
     }
 }
 

@@ -32,7 +32,7 @@ fn a_token_stands_in_its_parameter_or_in_the_url() {
     let check = |name: &str, request: &Request| {
         let token = auth(&format!("{{ token = {{ parameter = '{name}', value = 't' }} }}"));
         let params = Params::body(request, encoding_rs::UTF_8, true).unwrap();
-        check_params(&token, request, &params).is_ok()
+        check_params(&token, request, Some(&params)).is_ok()
     };
     let to =
         |query: &str, request: Request| Request { uri: format!("/?{query}").parse().unwrap(), ..request };

@@ -19,6 +19,9 @@ const HEADER: &str = "x-twilio-signature";
 const WRONG: Refusal =
     Refusal::Signature("X-Twilio-Signature does not match public_url, the request and auth_token");
 
+pub(super) const UNREADABLE: Refusal =
+    Refusal::Signature("the parameters cannot be read, and so X-Twilio-Signature cannot be checked");
+
 /// Checks the signature of `request`, whose parameters are `params`.
 pub(super) fn check(twilio: &Twilio, request: &Request, params: &Params) -> Result<(), Refusal> {
     let given = request.header(HEADER).ok_or(WRONG)?;

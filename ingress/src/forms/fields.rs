@@ -1,6 +1,6 @@
 //! The fields of a message: cleaned as RapidSMS cleans them, then checked by the endpoint's rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::{
     config::{Config, Endpoint, endpoints::Field},
@@ -18,6 +18,8 @@ pub struct Fields {
     max_identity: usize,
     /// The longest other field, in characters.
     max_text: usize,
+    /// The arrays that a message is read out of, by pointer, each with how many of its elements that takes.
+    arrays: Vec<(String, usize)>,
 }
 
 impl Fields {
@@ -25,7 +27,7 @@ impl Fields {
     #[must_use]
     pub fn new(endpoint: &Endpoint, config: &Config) -> Self {
         let (max_identity, max_text) = (config.ingress.max_identity_length, config.ingress.max_text_length);
-        Self { all: endpoint.fields.clone(), max_identity, max_text }
+        Self { all: endpoint.fields.clone(), max_identity, max_text, arrays: arrays(&endpoint.fields) }
     }
 
     /// The same, but that a blank text is a message.
@@ -49,6 +51,13 @@ impl Fields {
 
     /// Reads all fields, or tells what is wrong with each.
     pub fn read(&self, params: &Params) -> Result<Reading, Vec<Problem>> {
+        let several =
+            |(array, taken): &&(String, usize)| params.count(array).is_some_and(|count| count > *taken);
+        if let Some((array, _)) = self.arrays.iter().find(several) {
+            let field = if array.is_empty() { "body" } else { array };
+            // Taking one only would lose the others.
+            return Err(vec![Problem::new(field, "more than one message: one request is wanted for each")]);
+        }
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         for field in &self.all {
@@ -67,6 +76,21 @@ impl Fields {
         let text = values.remove("text").unwrap_or_default();
         Ok(Reading { identity, text, fields: values, no_reply: false })
     }
+}
+
+/// The arrays that the pointers of identity and text go through, if what is there is one, and how many elements they name.
+fn arrays(fields: &[Field]) -> Vec<(String, usize)> {
+    let is_own = |field: &&Field| field.is_in_json() && (field.name == "identity" || field.name == "text");
+    let mut arrays = BTreeMap::<&str, BTreeSet<usize>>::new();
+    for Field { parameter, .. } in fields.iter().filter(is_own) {
+        for (at, _) in parameter.match_indices('/') {
+            let place: Option<usize> =
+                parameter[at + 1..].split('/').next().and_then(|token| token.parse().ok());
+            arrays.entry(&parameter[..at]).or_default().extend(place);
+        }
+    }
+    let named = arrays.into_iter().filter(|(_, places)| !places.is_empty());
+    named.map(|(array, places)| (array.to_owned(), places.len())).collect()
 }
 
 /// The value, nothing when it is missing and may be, or why it is refused.

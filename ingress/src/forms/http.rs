@@ -17,8 +17,6 @@ pub struct HttpForm {
     charset: &'static encoding_rs::Encoding,
     fields: Fields,
     takes_json: bool,
-    /// Where the identity of a second message would be.
-    next_identity: Option<String>,
     answer: Answer,
 }
 
@@ -36,20 +34,10 @@ impl HttpForm {
             methods: methods.iter().copied().map(method).collect(),
             charset: endpoint.charset,
             takes_json: fields.are_in_json(),
-            next_identity: next(fields.parameter("identity")),
             fields,
             answer: Answer::of(answer),
         }
     }
-}
-
-/// The pointer to the element that follows, where `pointer` goes through an array.
-fn next(pointer: &str) -> Option<String> {
-    let mut tokens: Vec<String> = pointer.strip_prefix('/')?.split('/').map(str::to_owned).collect();
-    let place = |(at, token): (usize, &String)| Some((at, token.parse::<u32>().ok()?));
-    let (at, place) = tokens.iter().enumerate().rev().find_map(place)?;
-    tokens[at] = (u64::from(place) + 1).to_string();
-    Some(format!("/{}", tokens.join("/")))
 }
 
 impl Form for HttpForm {
@@ -66,12 +54,6 @@ impl Form for HttpForm {
     }
 
     fn read(&self, params: Params) -> Result<Reading, Vec<Problem>> {
-        if let Some(next) = &self.next_identity
-            && params.raw(next).is_some()
-        {
-            // Taking the first one only would lose the others.
-            return Err(vec![Problem::new(next, "a second message: one request is wanted for each")]);
-        }
         self.fields.read(&params)
     }
 

@@ -17,6 +17,9 @@ static METHODS: [Method; 1] = [Method::GET];
 /// `%c` of a text with characters beyond the GSM alphabet.
 const UCS2: &[u8] = b"2";
 
+/// What Kannel calls bytes in no charset that it knows of, in all its versions.
+const UNNAMED: [&str; 4] = ["", "8-BIT", "GSM", "binary"];
+
 /// The form of one endpoint.
 pub struct KannelForm {
     charset: &'static Encoding,
@@ -39,12 +42,9 @@ impl KannelForm {
             return Ok(UTF_16BE);
         }
         let named = params.text(charset).map_err(|rule| Problem::new(charset, rule))?;
-        match named.as_deref().map(str::trim) {
-            // Kannel's word for bytes in no charset.
-            None | Some("" | "8-BIT") => Ok(self.charset),
-            Some(name) => {
-                charset::named(name).ok_or_else(|| Problem::new(charset, "this charset is not known"))
-            }
+        match named.as_deref().map_or("", str::trim) {
+            name if UNNAMED.iter().any(|unnamed| name.eq_ignore_ascii_case(unnamed)) => Ok(self.charset),
+            name => charset::named(name).ok_or_else(|| Problem::new(charset, "this charset is not known")),
         }
     }
 }

@@ -54,18 +54,20 @@ impl Params {
         }
     }
 
-    /// Parses a body by its `Content-Type`, whose charset goes before `charset`. It may be JSON where `takes_json`.
+    /// Parses a body by its `Content-Type`, whose charset goes before `charset`. It may be JSON where `takes_json`; then only
+    /// the `Content-Type` says that it is not UTF-8.
     pub fn body(request: &Request, charset: &'static Encoding, takes_json: bool) -> Result<Self, Problem> {
         let content_type = request.header("content-type").unwrap_or("");
-        let charset = charset_of(content_type).unwrap_or(Ok(charset))?;
+        let named = charset_of(content_type).transpose()?;
+        // JSON is UTF-8 by itself, whatever else the provider sends.
+        let json = || Json::parse(&request.body, named.unwrap_or(encoding_rs::UTF_8)).map(Self::Json);
+        let charset = named.unwrap_or(charset);
         let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/x-www-form-urlencoded" => Self::urlencoded(&request.body, charset),
             "multipart/form-data" => multipart::parse(content_type, &request.body, charset).map(Self::Pairs),
-            "application/json" if takes_json => Json::parse(&request.body, charset).map(Self::Json),
-            other if takes_json && other.ends_with("+json") => {
-                Json::parse(&request.body, charset).map(Self::Json)
-            }
+            "application/json" if takes_json => json(),
+            other if takes_json && other.ends_with("+json") => json(),
             _ => {
                 let json = if takes_json { "application/json, " } else { "" };
                 let wanted =
@@ -91,6 +93,15 @@ impl Params {
                 last(pairs, name).map(|value| decode(&value.bytes, value.charset)).transpose()
             }
             Self::Json(json) => json.text(name),
+        }
+    }
+
+    /// How many elements the array at `pointer` of a JSON document has; nothing when there is none.
+    #[must_use]
+    pub fn count(&self, pointer: &str) -> Option<usize> {
+        match self {
+            Self::Pairs(_) => None,
+            Self::Json(json) => json.count(pointer),
         }
     }
 
@@ -128,13 +139,21 @@ fn too_many() -> Problem {
 
 /// The charset that a content type names, if it does.
 fn charset_of(content_type: &str) -> Option<Result<&'static Encoding, Problem>> {
-    let parameter = |part: &str| {
-        let (name, value) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
-    };
-    let label = content_type.split(';').skip(1).find_map(parameter)?;
+    let label = content_type.split(';').skip(1).find_map(charset_in)?;
     let known = Encoding::for_label_no_replacement(label.as_bytes());
     Some(known.ok_or_else(|| Problem::new("Content-Type", "the charset is not known")))
+}
+
+/// What a parameter of a content type says of the charset; nothing when it is another parameter.
+fn charset_in(parameter: &str) -> Option<&str> {
+    let (name, value) = parameter.split_once('=')?;
+    name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+}
+
+/// A content type that names no charset.
+#[must_use]
+pub fn without_charset(content_type: &str) -> String {
+    content_type.split(';').filter(|part| charset_in(part).is_none()).collect::<Vec<_>>().join(";")
 }
 
 fn unescape(encoded: &[u8]) -> Vec<u8> {
@@ -188,6 +207,8 @@ mod tests {
         let params = body(&format!("{form};charset=utf-16be"), b"a=%00h%26%3A").unwrap();
         assert_eq!(params.text("a").unwrap().as_deref(), Some("h\u{263a}"));
         assert!(body(&format!("{form}; charset=klingon"), b"a=1").is_err());
+        let named = format!("{form};a=b; Charset =\"utf-16be\";c");
+        assert_eq!(without_charset(&named), format!("{form};a=b;c"));
     }
 
     #[test]

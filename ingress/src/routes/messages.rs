@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    body::{Body, HttpBody},
+    body::Body,
     extract::{ConnectInfo, State as Extract},
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -11,10 +11,11 @@ use axum::{
 use bytes::Bytes;
 use shared::{
     clock,
-    message::{EXTERNAL_ID, IncomingMessage, MessageId},
+    message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
     queue::{Headers, Message, Route, header as queue_header},
     trace,
 };
+use tokio::time::Instant;
 
 use super::{Endpoint, State, Takes, reports};
 use crate::{
@@ -31,7 +32,6 @@ pub async fn receive_message(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let has_body = !body.is_end_stream();
     let path = parts.uri.path().to_owned();
     let endpoint = state.endpoints.find(&path);
     let accepted = match endpoint {
@@ -40,15 +40,7 @@ pub async fn receive_message(
     };
     match accepted {
         Ok((id, answer)) => success(id, answer),
-        Err(refusal) => {
-            let unread = has_body && !refusal.follows_body();
-            let mut response = refuse(refusal, endpoint.map(Arc::as_ref));
-            if unread {
-                // The connection ends with a body that nobody reads; said, so that no other request is sent into it.
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
-        }
+        Err(refusal) => refuse(refusal, endpoint.map(Arc::as_ref)),
     }
 }
 
@@ -65,7 +57,7 @@ async fn accept<'e>(
     let mut request = Request {
         method: parts.method,
         uri: parts.uri,
-        headers: parts.headers,
+        headers: auth::believed(&endpoint.auth, parts.headers),
         body: Bytes::new(),
         peer: peer.ip(),
         at: clock::now(),
@@ -73,8 +65,10 @@ async fn accept<'e>(
     auth::check_head(&endpoint.auth, &request)?;
     request.body = body::read(body, state.endpoints.body).await?;
     auth::check_body(&endpoint.auth, &request)?;
-    let params = endpoint.takes.params(&request).map_err(|problem| Refusal::Invalid(vec![problem]))?;
-    auth::check_params(&endpoint.auth, &request, &params)?;
+    let params = endpoint.takes.params(&request);
+    // Before anything is said of them: a stranger is told nothing, and cannot fill the log.
+    auth::check_params(&endpoint.auth, &request, params.as_ref().ok())?;
+    let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
     let id = match &endpoint.takes {
         Takes::Messages(form) => {
             let message = message(endpoint, form.read(params).map_err(Refusal::Invalid)?);
@@ -98,19 +92,21 @@ async fn publish(state: &State, message: &IncomingMessage, request: &Request) ->
     state.publisher.publish(vec![queued]).await.map_err(Refusal::Unavailable)?;
     let privacy = state.endpoints.privacy;
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
-    let external_id = message.fields.get(EXTERNAL_ID).map_or("", String::as_str);
-    tracing::info!(message_id = %message.id, backend = %message.backend, external_id, %identity, %text, "accepted");
+    // Some have the number in it.
+    let external_id = privacy.show(message.fields.get(EXTERNAL_ID).map_or("", String::as_str));
+    tracing::info!(message_id = %message.id, backend = %message.backend, %external_id, %identity, %text, "accepted");
     Ok(())
 }
 
 /// The message that was read. A provider that repeats it, with its own id of it, gives the same message.
 fn message(endpoint: &Endpoint, reading: Reading) -> IncomingMessage {
-    let external_id = reading.external_id().map(|id| MessageId::external(&endpoint.backend, id));
+    let identity = Identity::from(reading.identity.as_str());
+    let external_id = reading.external_id().map(|id| MessageId::external(&endpoint.backend, &identity, id));
     IncomingMessage {
         id: external_id.unwrap_or_default(),
         accepted_at: clock::now(),
         backend: endpoint.backend.clone(),
-        identity: reading.identity.into(),
+        identity,
         text: reading.text,
         fields: reading.fields,
         no_reply: reading.no_reply,
@@ -135,14 +131,21 @@ fn success(id: Option<MessageId>, answer: &Answer) -> Response {
 
 fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
     let reason = refusal.reason();
-    metrics::counter!("gateway_refused_total", "reason" => reason).increment(1);
     let backend = endpoint.map_or("", |endpoint| endpoint.backend.as_str());
+    metrics::counter!("gateway_refused_total", "reason" => reason, "backend" => backend.to_owned())
+        .increment(1);
     let detail = refusal.detail();
     match refusal.status() {
         StatusCode::SERVICE_UNAVAILABLE => tracing::error!(backend, reason, detail, "refused"),
         // A provider whose messages are lost: its operator wants to know why.
         StatusCode::BAD_REQUEST => tracing::warn!(backend, reason, detail, "refused"),
-        // Anybody can cause the others, as often as they like.
+        // The same, when a secret or an address is written wrongly. But anybody can cause it, as often as they like.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if endpoint.is_some_and(|endpoint| endpoint.seldom.is_due(Instant::now())) =>
+        {
+            tracing::warn!(backend, reason, detail, "refused; others like it are only counted for a minute");
+        }
+        // Anybody can cause the others as well.
         _ => tracing::debug!(backend, reason, detail, "refused"),
     }
     refusal.into_response()

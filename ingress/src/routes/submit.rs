@@ -11,7 +11,7 @@ use axum::{
 use shared::{
     clock,
     clock::UnixMillis,
-    message::SubmittedMessage,
+    message::{MessageId, SubmittedMessage},
     queue::{Headers, Message, Route, header as queue_header},
     trace,
 };
@@ -37,15 +37,18 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
     post,
     path = "/api/v1/messages",
     tag = "messages",
-    params(("Idempotency-Key" = Option<String>, Header, description = "An id of your own, as `id` in the body.")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 200,
+        description = "An id of your own, as `id` in the body, but in printable ASCII.")),
     request_body = Submission,
     responses(
         (status = 202, body = Accepted, description = "All of it is safely queued."),
-        (status = 400, body = ErrorBody, description = "It is wrong, and nothing of it is queued."),
-        (status = 401, body = ErrorBody, description = "The token is missing or wrong."),
-        (status = 403, body = ErrorBody, description = "The backend is not the token's."),
+        (status = 400, body = ErrorBody, description = "It is wrong, and nothing is queued by this request."),
+        (status = 401, body = ErrorBody, description = "The token is missing or wrong.",
+            headers(("WWW-Authenticate" = String, description = "How to show a token."))),
+        (status = 403, body = ErrorBody, description = "The backend is not the token's; or a web page sends it, where no token is asked for."),
         (status = 404, body = ErrorBody, description = "There is no such path."),
-        (status = 405, body = ErrorBody, description = "The method is not for this path."),
+        (status = 405, body = ErrorBody, description = "The method is not for this path.",
+            headers(("Allow" = String, description = "The methods that are."))),
         (status = 408, body = ErrorBody, description = "The body did not arrive in time."),
         (status = 413, body = ErrorBody, description = "The body is longer than `ingress.max_body_bytes`."),
         (status = 415, body = ErrorBody, description = "The body is not said to be JSON."),
@@ -77,18 +80,20 @@ async fn submit(api: &Api, caller: &Caller, request: Request) -> Result<Accepted
     let checked = Checked::read(&body, parts.headers.get(IDEMPOTENCY_KEY), caller, api.limits, now)?;
     let recipients = checked.identities.len();
     caller.take(recipients)?;
-    let (backend, expires_at) = (checked.backend.clone(), checked.expires_at);
-    let text = checked.text.clone();
-    let (id, messages) = checked.into_messages(caller, now);
-    let count = messages.len();
+    let (id, messages) = checked.messages(caller, now);
+    let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
     let parent = parts.headers.get(queue_header::TRACEPARENT).and_then(|value| value.to_str().ok());
-    let queued = messages.iter().map(|message| queued(message, parent, expires_at)).collect();
-    api.publisher.publish(queued).await.map_err(ApiError::Unavailable)?;
+    let queued = messages.iter().map(|message| queued(message, parent, checked.expires_at)).collect();
+    api.publisher.publish(queued).await.map_err(|cause| {
+        caller.give_back(recipients);
+        ApiError::Unavailable { cause, has_id: checked.has_id() }
+    })?;
+    let backend = &checked.backend;
     metrics::counter!("gateway_submitted_total", "backend" => backend.to_string(), "token" => caller.name.clone())
         .increment(recipients as u64);
-    let text = api.privacy.show(&text);
-    tracing::info!(submission = %id, caller = caller.name, %backend, recipients, messages = count, %text, "submitted");
-    Ok(Accepted { id, recipients, messages: count })
+    let text = api.privacy.show(&checked.text);
+    tracing::info!(submission = %id, caller = caller.name, %backend, recipients, messages = ids.len(), %text, "submitted");
+    Ok(Accepted { id, recipients, messages: ids })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

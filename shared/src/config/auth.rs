@@ -4,7 +4,7 @@ mod hmac;
 
 mod twilio;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::SecretString;
 
 pub use self::{
@@ -54,6 +54,19 @@ pub enum Credentials {
     Twilio(Twilio),
 }
 
+impl Auth {
+    /// The parameter in which a token stands.
+    pub(super) fn token_parameter(&self) -> Option<&str> {
+        if let Credentials::Parameter { name, .. } = &self.credentials { Some(name) } else { None }
+    }
+
+    /// Whether a signature says who has sent a request.
+    #[must_use]
+    pub fn is_by_signature(&self) -> bool {
+        matches!(self.credentials, Credentials::Hmac(_) | Credentials::Twilio(_))
+    }
+}
+
 /// The kinds of credentials; an endpoint has one of them.
 const KINDS: [&str; 4] = ["basic", "token", "hmac", "twilio"];
 
@@ -94,11 +107,11 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Auth> {
 fn read_token(entry: Entry<'_>) -> Option<Credentials> {
     let mut section = Section::read(entry)?;
     let header: Option<HeaderName> = section.optional("header");
-    let parameter: Option<String> = section.optional("parameter");
+    let parameter: Option<ParameterName> = section.optional("parameter");
     let value: Option<SecretString> = section.required("value");
     let token = match (header, parameter) {
         (Some(HeaderName(name)), None) => value.map(|value| Credentials::Header { name, value }),
-        (None, Some(name)) => value.map(|value| Credentials::Parameter { name, value }),
+        (None, Some(ParameterName(name))) => value.map(|value| Credentials::Parameter { name, value }),
         _ => {
             section.problem_here("either `header` or `parameter` is wanted: where the token stands");
             None
@@ -121,6 +134,19 @@ impl Read for HeaderName {
     }
 }
 
+/// The name of a parameter.
+struct ParameterName(String);
+
+impl Read for ParameterName {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        let name = String::read(entry.clone())?;
+        if name.is_empty() {
+            entry.note("a name is wanted");
+        }
+        Some(Self(name))
+    }
+}
+
 /// An address or a network.
 struct Network(IpNet);
 
@@ -131,8 +157,20 @@ impl Read for Network {
         };
         let network =
             text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).ok();
-        network
-            .map(Self)
-            .or_else(|| entry.problem(r#"an address or a network is wanted, such as "10.0.0.0/8""#))
+        let Some(network) = network.map(canonical) else {
+            return entry.problem(r#"an address or a network is wanted, such as "10.0.0.0/8""#);
+        };
+        if network.prefix_len() == 0 {
+            let told = r#"every address is in this network; leave it out, or write auth = "none" to let everybody post"#;
+            entry.note(told);
+        }
+        Some(Self(network))
     }
+}
+
+/// The network that a peer is compared with: an IPv4 one, also where it is written as a mapped one.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let address = mapped.addr().to_ipv4_mapped().zip(mapped.prefix_len().checked_sub(96));
+    address.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(network, IpNet::V4)
 }

@@ -8,6 +8,7 @@ mod known;
 
 use std::collections::BTreeMap;
 
+use self::form::Source;
 pub(super) use self::form::{FormKind, read as read_form};
 pub use self::{
     fields::Field,
@@ -75,13 +76,27 @@ fn read_one(
     }
     let auth_origin = section.origin_of("auth");
     let auth = section.optional_with("auth", auth::read).unwrap_or_default();
+    let methods_origin = section.has("methods").then(|| section.origin_of("methods"));
     // The other keys cannot be judged without knowing the form.
-    let form = form::read(&mut section, FormKind::Http)?;
+    let mut form = form::read(&mut section, FormKind::Http)?;
     if let Some(problem) = misfit(&auth, &form, &paths) {
         section.problem_at(&auth_origin, "auth", problem);
     }
     let charset = section.or("charset", Charset(encoding_rs::UTF_8)).0;
     let fields = fields::read(&mut section, &form, ingress);
+    if let Some(field) = auth.token_parameter().and_then(|name| fields.iter().find(|it| it.parameter == name))
+    {
+        let told = format!("the token stands where `{}` is read; write another parameter", field.name);
+        section.problem_at(&auth_origin, "auth", told);
+    }
+    let only_json = form.source() == Source::Both && fields.first().is_some_and(Field::is_in_json);
+    if only_json
+        && form.leave_out_get()
+        && let Some(origin) = methods_origin
+    {
+        let told = "the fields are looked for in JSON, and no GET has any; leave GET out";
+        section.problem_at(&origin, "methods", told);
+    }
     section.finish();
     Some(Endpoint { paths, backend: backend?, auth, form, fields, charset })
 }

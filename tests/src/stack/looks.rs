@@ -64,6 +64,19 @@ impl Stack {
         self.senders().iter().map(Service::resident_kib).sum()
     }
 
+    /// The sum of a counter over all processes that take requests; one that has counted nothing does not have it. `series` is
+    /// its name with all its labels.
+    pub async fn counted(&self, series: &str) -> Result<u64> {
+        let mut sum = 0;
+        for service in &self.ingress {
+            let text = self.client.get(service.admin_url("/metrics")).send().await?.text().await?;
+            let values =
+                text.lines().filter_map(|line| line.strip_prefix(series)?.trim().parse::<u64>().ok());
+            sum += values.sum::<u64>();
+        }
+        Ok(sum)
+    }
+
     /// Everything that was logged so far.
     #[must_use]
     pub fn logged(&self) -> String {

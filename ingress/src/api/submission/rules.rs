@@ -1,7 +1,7 @@
 //! The rules of a submission: what of it can be sent, and by whom.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -94,7 +94,7 @@ impl Problems {
         backend.cloned()
     }
 
-    /// The recipients without the space around them, each once.
+    /// The recipients without the space around them, each once, sorted.
     fn check_recipients(&mut self, to: &[String], limit: usize) -> Vec<Identity> {
         let count = to.len();
         if !(1..=MAX_RECIPIENTS).contains(&count) {
@@ -104,9 +104,8 @@ impl Problems {
         for (place, identity) in to.iter().enumerate() {
             self.check_value(&format!("to[{place}]"), identity.trim(), limit);
         }
-        let mut seen = HashSet::new();
-        let identities = to.iter().map(|identity| identity.trim());
-        identities.filter(|identity| seen.insert(*identity)).map(Identity::from).collect()
+        let identities: BTreeSet<&str> = to.iter().map(|identity| identity.trim()).collect();
+        identities.into_iter().map(Identity::from).collect()
     }
 
     /// The caller's own id, which may stand in the body or in the header.

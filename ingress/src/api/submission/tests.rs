@@ -41,38 +41,59 @@ fn one_problem(body: &str, field: &str, problem: &str) {
 fn golden_submission_becomes_the_golden_message() {
     let checked = read("survey", SUBMISSION.as_bytes(), Some("\"reminder-2031\"")).unwrap();
     assert_eq!(checked.expires_at, Some(UnixMillis(1_790_006_400_000)));
-    let (id, messages) = checked.into_messages(&caller("survey"), NOW);
+    let (id, messages) = checked.messages(&caller("survey"), NOW);
     let [message] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!(envelope::encode(message), SUBMIT_V1.trim().as_bytes());
-    assert_eq!((id, message.id), (MessageId::submitted("survey", "reminder-2031"), id.response(0)));
+    assert_eq!(id, MessageId::submitted("survey", "reminder-2031"));
+}
+
+/// The ids of the messages that `body` becomes, each with its recipients, after the id of them all.
+fn messages(name: &str, body: &str) -> (MessageId, Vec<(MessageId, Vec<Identity>)>) {
+    let (id, messages) = read(name, body.as_bytes(), None).unwrap().messages(&caller(name), NOW);
+    (id, messages.into_iter().map(|message| (message.id, message.identities)).collect())
+}
+
+fn to(numbers: impl Iterator<Item = u16>) -> String {
+    let to: Vec<String> = numbers.map(|number| format!("{number:03}")).collect();
+    serde_json::json!({ "backend": "kannel", "to": to, "text": "x", "id": "a" }).to_string()
 }
 
 #[test]
-fn recipients_are_cut_into_batches_in_their_order_and_a_repeat_makes_the_same() {
-    let to: Vec<String> = (0..450).map(|number| (number % 401).to_string()).collect();
-    let body = serde_json::json!({ "backend": "kannel", "to": to, "text": "x", "id": "a" }).to_string();
-    let messages = |name: &str| {
-        let (id, messages) = read(name, body.as_bytes(), None).unwrap().into_messages(&caller(name), NOW);
-        (id, messages.into_iter().map(|message| (message.id, message.identities)).collect::<Vec<_>>())
-    };
-    let (id, batches) = messages("survey");
+fn recipients_are_cut_into_batches_and_a_repeat_in_any_order_makes_the_same() {
+    let (id, batches) = messages("survey", &to((0..450).map(|number| number % 401)));
     assert_eq!(batches.iter().map(|(_, identities)| identities.len()).collect::<Vec<_>>(), [200, 200, 1]);
     assert_eq!(batches[1].1[0].as_str(), "200");
-    assert_eq!((id, batches), messages("survey"));
-    assert_ne!(id, messages("").0);
+    assert_eq!((id, batches), messages("survey", &to((0..401).rev())));
+    assert_ne!(id, messages("", &to(0..401)).0);
+}
+
+#[test]
+fn what_says_something_else_or_goes_to_others_is_another_message_under_the_same_id() {
+    let (id, first) = messages("", &with(r#","id":"a""#));
+    for other in [
+        with(r#","id":"a""#).replace(r#"["1"]"#, r#"["1","2"]"#),
+        with(r#","id":"a""#).replace(r#"["1"]"#, r#"["2"]"#),
+        with(r#","id":"a""#).replace(r#":"x""#, r#":"y""#),
+        with(r#","id":"a""#).replace("kannel", "twilio"),
+        with(r#","id":"a","fields":{"sender":"CLINIC"}"#),
+    ] {
+        let (same, second) = messages("", &other);
+        assert_eq!(same, id, "{other}");
+        assert_ne!(second[0].0, first[0].0, "{other}");
+    }
+    assert_eq!(messages("", &with(r#","id":"a","expires_in":60,"fields":{}"#)), (id, first));
 }
 
 #[test]
 fn without_an_id_every_request_is_another_message() {
-    let id = || read("", with("").as_bytes(), None).unwrap().into_messages(&caller(""), NOW).0;
+    let id = || read("", with("").as_bytes(), None).unwrap().messages(&caller(""), NOW).0;
     assert_ne!(id(), id());
 }
 
 #[test]
 fn the_id_may_stand_in_the_body_or_in_the_header() {
-    let id = |body: &str, key| {
-        read("survey", body.as_bytes(), key).unwrap().into_messages(&caller("survey"), NOW).0
-    };
+    let id =
+        |body: &str, key| read("survey", body.as_bytes(), key).unwrap().messages(&caller("survey"), NOW).0;
     let expected = MessageId::submitted("survey", "a");
     for (more, key) in
         [(r#","id":"a""#, None), ("", Some("a")), ("", Some("\"a\"")), (r#","id":"a""#, Some("a"))]

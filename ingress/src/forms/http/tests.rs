@@ -74,14 +74,22 @@ fn the_endpoints_charset_is_that_of_requests_without_one() {
     assert_eq!(lines(read(&*form(""), &get("identity=1&text=caf%E9")))[1], "text: not valid utf-8");
 }
 
+#[test]
+fn json_is_utf_8_whatever_the_endpoints_charset_is() {
+    let form = form("charset = 'iso-8859-1'\nparams = { identity = '/f', text = '/t' }\n");
+    let text = |kind: &str, body: &[u8]| read(&*form, &post(kind, body)).unwrap().text;
+    assert_eq!(text("application/json", "{\"f\":1,\"t\":\"\u{e9}\"}".as_bytes()), "\u{e9}");
+    assert_eq!(text("application/json; charset=latin1", b"{\"f\":1,\"t\":\"\xe9\"}"), "\u{e9}");
+}
+
 const POINTERS: &str = "params = { identity = '/message/from', text = '/message/body', external_id = '/id' }\n\
-                        [endpoints.fields]\nplace = {}\n'/tags/1' = {}\n";
+                        [endpoints.fields]\n'/place' = {}\n'/tags/1' = {}\n";
 
 #[test]
 fn json_is_read_by_pointer_and_what_is_no_text_is_missing() {
     let form = form(POINTERS);
     let body = r#"{"id":12345678901234567890123,"message":{"from":"+1 23","body":" h\u00e9llo \ud83d\ude00 "},
-                   "place":"x","tags":["a",true]}"#;
+                   "/place":"x","tags":["a",true]}"#;
     for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.sms.v1+json"] {
         let reading = read(&*form, &post(kind, body)).unwrap();
         assert_eq!((reading.identity.as_str(), reading.text.as_str()), ("+1 23", "h\u{e9}llo \u{1f600}"));
@@ -117,22 +125,47 @@ fn what_is_no_json_is_refused_with_its_place() {
 
 #[test]
 fn a_pointer_finds_nothing_in_a_form_and_a_name_nothing_in_json() {
-    let mixed = form("params = { external_id = '/id' }\n");
-    assert_eq!(read(&*mixed, &post(URLENCODED, "identity=1&text=x&id=7")).unwrap().external_id(), None);
-    let told = lines(read(&*mixed, &post("application/json", r#"{"id":"7","identity":"1","text":"x"}"#)));
-    assert_eq!(told[1..], ["identity: this field is required", "text: this field is required"]);
-    let told = lines(read(&*mixed, &post("text/plain", "{}")));
+    let json = form("params = { identity = '/identity', text = '/text' }\n");
+    let told = lines(read(&*json, &post(URLENCODED, "identity=1&text=x")));
+    assert_eq!(told[1..], ["/identity: this field is required", "/text: this field is required"]);
+    let told = lines(read(&*json, &post("text/plain", "{}")));
     assert!(told[1].starts_with("Content-Type: application/json, application/x-www-form"), "{told:?}");
 }
 
 #[test]
 fn a_second_message_in_one_request_is_refused_not_lost() {
-    let form = form("params = { identity = '/results/0/from', text = '/results/0/text' }\n");
-    let body = |messages: &[&str]| format!(r#"{{"results":[{}]}}"#, messages.join(","));
-    let (one, other) = (r#"{"from":"1","text":"a"}"#, r#"{"from":"2","text":"b"}"#);
-    assert_eq!(read(&*form, &post("application/json", body(&[one]))).unwrap().text, "a");
-    let told = lines(read(&*form, &post("application/json", body(&[one, other]))));
-    assert_eq!(told[1], "/results/1/from: a second message: one request is wanted for each");
+    for (identity, text, one, two, array) in [
+        (
+            "/r/0/f",
+            "/r/0/t",
+            r#"{"r":[{"f":1,"t":"a"}]}"#,
+            r#"{"r":[{"f":1,"t":"a"},{"f":2,"t":"b"}]}"#,
+            "/r",
+        ),
+        (
+            "/r/0/m/0/f",
+            "/r/0/m/0/t",
+            r#"{"r":[{"m":[{"f":1,"t":"a"}]}]}"#,
+            r#"{"r":[{"m":[{"f":1,"t":"a"}]},{"m":[{"f":2,"t":"b"}]}]}"#,
+            "/r",
+        ),
+        ("/f", "/sms/0/t", r#"{"f":1,"sms":[{"t":"a"}]}"#, r#"{"f":1,"sms":[{"t":"a"},{"t":"b"}]}"#, "/sms"),
+        ("/0/f", "/0/t", r#"[{"f":1,"t":"a"}]"#, r#"[{"f":1,"t":"a"},{"status":0},{"f":2,"t":"b"}]"#, "body"),
+        ("/1/f", "/1/t", r#"{"1":{"f":1,"t":"a"},"2":0}"#, r#"[{"f":2},{"f":1,"t":"a"}]"#, "body"),
+        ("/r/0/f", "/r/0/t", r#"{"r":[{"f":1,"t":"a"}]}"#, r#"{"r":[{"f":1,"t":"a"},{"f":{"n":2}}]}"#, "/r"),
+        ("/0", "/1", r#"[1,"a"]"#, r#"[1,"a",2,"b"]"#, "body"),
+        ("/d/1", "/t", r#"{"d":{"1":"1","2":"2"},"t":"a"}"#, r#"{"d":["2","1"],"t":"a"}"#, "/d"),
+    ] {
+        let form = form(&format!("params = {{ identity = '{identity}', text = '{text}' }}\n"));
+        let reading = read(&*form, &post("application/json", one)).unwrap();
+        assert_eq!((reading.identity.as_str(), reading.text.as_str()), ("1", "a"), "{one}");
+        let told = lines(read(&*form, &post("application/json", two)));
+        assert_eq!(
+            told[1..],
+            [format!("{array}: more than one message: one request is wanted for each")],
+            "{two}"
+        );
+    }
 }
 
 #[test]

@@ -42,7 +42,15 @@ fn a_text_is_decoded_as_kannel_says() {
 
 #[test]
 fn without_a_charset_the_endpoints_counts() {
-    for rest in ["", "charset=", "charset=8-BIT&coding=1", "coding=0"] {
+    // `GSM` and `binary` are what older manuals have for codings 0 and 1.
+    for rest in [
+        "",
+        "charset=",
+        "charset=8-BIT&coding=1",
+        "coding=0",
+        "charset=GSM&coding=0",
+        "charset=binary&coding=1",
+    ] {
         assert_eq!(text("\u{e9}".as_bytes(), rest), "\u{e9}", "{rest}");
     }
     let latin = form("form = 'kannel'\ncharset = 'iso-8859-1'\n");

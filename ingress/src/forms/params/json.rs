@@ -6,7 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use encoding_rs::Encoding;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::decode;
@@ -53,8 +53,18 @@ impl Json {
         Some(array.into_iter().map(|element| Self(element.to_owned())).collect())
     }
 
+    /// How many elements the array at `pointer` has; nothing when there is none.
+    #[must_use]
+    pub fn count(&self, pointer: &str) -> Option<usize> {
+        let elements: Vec<IgnoredAny> = serde_json::from_str(self.find(pointer)?.get()).ok()?;
+        Some(elements.len())
+    }
+
     fn find(&self, pointer: &str) -> Option<&RawValue> {
         let mut found: &RawValue = &self.0;
+        if pointer.is_empty() {
+            return Some(found);
+        }
         for token in pointer.strip_prefix('/')?.split('/') {
             let token = token.replace("~1", "/").replace("~0", "~");
             let mut document = serde_json::Deserializer::from_str(found.get());
@@ -168,12 +178,16 @@ mod tests {
             let document = serde_json::json!({ &key: [&value] }).to_string();
             let pointer = format!("/{}/0", key.replace('~', "~0").replace('/', "~1"));
             prop_assert_eq!(text(&document, &pointer), Some(value));
+            let json = Json::parse(document.as_bytes(), encoding_rs::UTF_8).unwrap();
+            let array = pointer.strip_suffix("/0").unwrap();
+            prop_assert_eq!((json.count(array), json.count(&pointer), json.count("")), (Some(1), None, None));
         }
 
         #[test]
         fn no_bytes_panic(bytes in any::<Vec<u8>>(), pointer in any::<String>()) {
             if let Ok(json) = Json::parse(&bytes, encoding_rs::WINDOWS_1252) {
                 drop(json.text(&pointer));
+                prop_assert!(json.count(&pointer).is_none_or(|count| count <= bytes.len()));
             }
         }
     }

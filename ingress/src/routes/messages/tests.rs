@@ -1,6 +1,6 @@
 //! The whole public service with a queue that records, or fails on purpose. No socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::{
     Router,
@@ -142,36 +142,88 @@ async fn a_body_over_the_limit_is_refused() {
 #[tokio::test]
 async fn a_repeat_with_the_providers_own_id_is_the_same_message() {
     let service = Service::new(Recorder::default());
-    let message = |id: &str| {
-        format!(r#"{{"message_id":{id},"from_addr":1,"to_addr":2,"transport_name":3,"transport_type":4}}"#)
+    let message = |from: u8, id: u8| {
+        format!(
+            r#"{{"message_id":{id},"from_addr":{from},"to_addr":2,"transport_name":3,"transport_type":4}}"#
+        )
     };
     let mut ids = Vec::new();
-    for id in ["7", "7", "8"] {
-        let (response, _) = service.send(HttpRequest::post("/vumi"), &message(id)).await;
+    // Providers have numbered the messages of each sender from 1.
+    for (from, id) in [(1, 7), (1, 7), (1, 8), (2, 7)] {
+        let (response, _) = service.send(HttpRequest::post("/vumi"), &message(from, id)).await;
         ids.push(response.headers()["message-id"].to_str().unwrap().to_owned());
     }
-    assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
-    assert_eq!(ids[0], MessageId::external(&"b".parse().unwrap(), "7").to_string());
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 3, "{ids:?}");
+    assert_eq!(ids[0], MessageId::external(&"b".parse().unwrap(), &"1".into(), "7").to_string());
     let published = service.queue.published.lock().unwrap();
     assert_eq!(published.iter().map(|message| message.id.clone()).collect::<Vec<_>>(), ids);
 }
 
 #[tokio::test]
 async fn only_a_body_that_nobody_reads_ends_the_connection() {
-    let service = Service::new(Recorder::default());
-    let (response, _) = service.send(post("/nowhere/"), "phone=1").await;
-    assert_eq!(
-        (response.status().as_u16(), &response.headers()[header::CONNECTION]),
-        (404, &HeaderValue::from_static("close"))
-    );
-    for (request, body) in [
-        (HttpRequest::get("/nowhere/"), ""),
-        (post("/backends/b/"), "text=x"),
-        (post("/backends/b/"), "phone=1&text=x"),
+    let service = Service::with(SIGNED, Recorder::default());
+    for (request, body, status) in [(post("/nowhere/"), "phone=1", 404), (post("/basic"), "phone=1", 401)] {
+        let (response, _) = service.send(request, body).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::CONNECTION]),
+            (status, &HeaderValue::from_static("close"))
+        );
+    }
+    for (request, body, status) in [
+        (HttpRequest::get("/nowhere/"), "", 404),
+        (HttpRequest::get("/basic"), "", 401),
+        (post("/backends/b/"), "text=x", 400),
+        (post("/backends/b/"), "identity=1&text=x", 200),
+        (post("/hmac"), "identity=1&text=x", 403),
+        (post("/twilio"), "From=1&Body=x", 403),
+        (post("/token"), "identity=1&text=x", 401),
     ] {
         let (response, _) = service.send(request, body).await;
-        assert!(!response.headers().contains_key(header::CONNECTION));
+        assert_eq!(response.status().as_u16(), status);
+        assert!(!response.headers().contains_key(header::CONNECTION), "{status}");
     }
+}
+
+/// Endpoints with every kind of `auth` that looks at the body or its parameters, and two others.
+const SIGNED: &str = "[[endpoints]]\nbackend = 'b'\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/basic'\nauth = { basic = { user = 'u', password = 'p' } }\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/hmac'\nauth = { hmac = { header = 'X-Signature', secret = 'k3y' } }\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/twilio'\nform = 'twilio'\n\
+    auth = { twilio = { auth_token = 't', public_url = 'https://sms.example.org' } }\n\
+    [[endpoints]]\nbackend = 'b'\npath = '/token'\nauth = { token = { parameter = 'key', value = 't' } }\n";
+
+#[tokio::test]
+async fn a_stranger_is_not_told_what_is_wrong_with_his_parameters() {
+    let service = Service::with(SIGNED, Recorder::default());
+    let unreadable = || HttpRequest::post("/token").header(header::CONTENT_TYPE, "text/plain");
+    for (request, status) in [
+        (unreadable(), 401),
+        (unreadable().uri("/token?key=x"), 401),
+        (unreadable().uri("/token?key=t"), 400),
+        (HttpRequest::post("/twilio").header(header::CONTENT_TYPE, "text/plain"), 403),
+    ] {
+        assert_eq!(service.send(request, "x").await.0.status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn what_a_signature_does_not_cover_does_not_change_what_is_signed() {
+    let service = Service::with(SIGNED, Recorder::default());
+    let kind = "application/x-www-form-urlencoded; charset=koi8-r";
+    // Of `identity=1&text=h%C3%A9llo`.
+    let signature = "0ba5cf75a0a937f10fd5354fb19b534726632c6af6bffbdcdf9ff13fcd394573";
+    let signed =
+        HttpRequest::post("/hmac").header(header::CONTENT_TYPE, kind).header("x-signature", signature);
+    assert_eq!(service.send(signed, "identity=1&text=h%C3%A9llo").await.0.status(), 200);
+    let open = HttpRequest::post("/backends/b/").header(header::CONTENT_TYPE, kind);
+    assert_eq!(service.send(open, "identity=1&text=h%C3%A9llo").await.0.status(), 200);
+    let published = service.queue.published.lock().unwrap();
+    let texts: Vec<_> = published
+        .iter()
+        .map(|message| envelope::decode::<IncomingMessage>(&message.body).unwrap().text)
+        .collect();
+    assert_eq!(texts, ["h\u{e9}llo", "h\u{446}\u{2558}llo"]);
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ const PATH: &str = "/api/v1/messages";
 
 const BODY: &str = r#"{"backend":"b","to":["1"],"text":"hello"}"#;
 
+/// A queue that takes nothing.
+fn full() -> Recorder {
+    Recorder { error: Some(PublishError::Refused("full".to_owned())), ..Recorder::default() }
+}
+
 /// Both listeners of one process. The token `survey` is `test`, that of `slow` is `old`.
 struct Service {
     public: Router,
@@ -87,12 +92,12 @@ async fn a_message_is_published_and_then_answered_with_its_id() {
     let body = r#"{"backend":"b","to":["1","2","1"],"text":"hello","id":"a","expires_in":60}"#;
     let (response, answer) =
         send(&service.public, with_token("test").header("traceparent", parent), body).await;
-    assert_eq!(
-        (response.status().as_u16(), &answer["recipients"], &answer["messages"]),
-        (202, &2.into(), &1.into())
-    );
     let published = service.published();
     let [message] = &published[..] else { panic!("{published:?}") };
+    assert_eq!(
+        (response.status().as_u16(), &answer["recipients"], &answer["messages"]),
+        (202, &2.into(), &serde_json::json!([message.id]))
+    );
     assert_eq!((message.route.as_str(), message.kind.as_str()), ("submit.b", "submit.v1"));
     assert_eq!(trace::trace_id(&message.headers["traceparent"]), trace::trace_id(parent));
     let submitted: SubmittedMessage = envelope::decode(&message.body).unwrap();
@@ -102,7 +107,7 @@ async fn a_message_is_published_and_then_answered_with_its_id() {
 
     // The repeat has the same ids, whichever way it carries the caller's own.
     let request = with_token("test").header("Idempotency-Key", "a");
-    let (_, again) = send(&service.public, request, r#"{"backend":"b","to":["1","2"],"text":"hello"}"#).await;
+    let (_, again) = send(&service.public, request, r#"{"backend":"b","to":["2","1"],"text":"hello"}"#).await;
     assert_eq!((again, &service.published()[1].id), (answer, &message.id));
 }
 
@@ -219,10 +224,67 @@ async fn who_is_over_the_rate_is_told_when_to_come_again() {
     assert_eq!(send(&service.public, with_token("old"), BODY).await.0.status(), 202);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_not_queued_does_not_use_up_the_rate() {
+    let service = Service::new(Recorder { confirmed_between: 1, ..full() });
+    let to: Vec<String> = (0..250).map(|number| number.to_string()).collect();
+    let body = serde_json::json!({ "backend": "b", "to": to, "text": "x", "id": "a" }).to_string();
+    let (first, second) = (
+        send(&service.public, with_token("old"), body.clone()).await,
+        send(&service.public, with_token("old"), body).await,
+    );
+    // The first one of two was queued, and is the same one when it is repeated.
+    assert_eq!((refused(&first), refused(&second)), ((503, "unavailable"), (503, "unavailable")));
+    let published: Vec<String> = service.published().into_iter().map(|message| message.id).collect();
+    assert_eq!((published.len(), &published[..2]), (4, &published[2..]));
+}
+
+#[tokio::test]
+async fn the_private_listener_takes_nothing_from_a_web_page() {
+    let service = Service::new(Recorder::default());
+    for request in [post(), HttpRequest::get("/api/v1/openapi.json"), HttpRequest::get("/api/x")] {
+        let request =
+            request.header(header::HOST, "evil.example").header(header::ORIGIN, "http://evil.example");
+        assert_eq!(refused(&send(&service.private, request, BODY).await), (403, "forbidden_origin"));
+    }
+    assert!(service.published().is_empty());
+    // A token is not something that a browser adds by itself.
+    let request = with_token("test").header(header::ORIGIN, "http://evil.example");
+    assert_eq!(send(&service.public, request, BODY).await.0.status(), 202);
+}
+
+#[tokio::test]
+async fn only_who_gave_an_id_is_told_to_repeat_it() {
+    let service = Service::new(full());
+    let told = async |body: String| {
+        let answer = send(&service.private, post(), body).await;
+        answer.1["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert!(told(BODY.replace('}', r#","id":"a"}"#)).await.contains("with the same id"));
+    assert!(!told(BODY.to_owned()).await.contains("the same id"));
+}
+
+#[tokio::test]
+async fn only_a_body_that_nobody_reads_ends_the_connection() {
+    let service = Service::new(Recorder::default());
+    for (request, body, status, ends) in [
+        (post(), BODY, 401, true),
+        (HttpRequest::get(PATH), "", 401, false),
+        (with_token("test").uri("/api/v1/nothing"), BODY, 404, true),
+        (with_token("test"), "{}", 400, false),
+        (with_token("test"), BODY, 202, false),
+    ] {
+        let (response, _) = send(&service.public, request, body).await;
+        assert_eq!(
+            (response.status().as_u16(), response.headers().contains_key(header::CONNECTION)),
+            (status, ends)
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_the_queue_did_not_confirm_is_never_answered_with_success() {
-    let error = Some(PublishError::Refused("full".to_owned()));
-    let service = Service::new(Recorder { error, ..Recorder::default() });
+    let service = Service::new(full());
     let answer = send(&service.private, post(), BODY).await;
     assert_eq!(refused(&answer), (503, "unavailable"));
     assert_eq!(answer.0.headers()[header::RETRY_AFTER], "5");

@@ -31,7 +31,8 @@ pub(super) fn read(entry: Entry<'_>) -> Option<Twilio> {
     let auth_token = section.required("auth_token");
     let public_urls = section.required_with("public_url", |entry| {
         let written = String::read(entry.clone())?;
-        let wanted = r#"the URL that Twilio calls is wanted, up to the path: "https://sms.example.org""#;
+        let wanted =
+            r#"the URL that Twilio calls is wanted, up to the path and without a user: "https://sms.example.org""#;
         spellings(&written).or_else(|| entry.problem(wanted))
     });
     section.finish();
@@ -54,6 +55,10 @@ fn spellings(written: &str) -> Option<[String; 2]> {
     };
     let (scheme, rest) = written.split_once("://")?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // A password in it would be shown wherever the URL is; the signature is what Twilio has to show.
+    if authority.contains('@') {
+        return None;
+    }
     let explicit =
         authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let (host, port) = explicit.unwrap_or((authority, default_port));
@@ -72,7 +77,6 @@ mod tests {
             ("https://sms.example.org/", "https://sms.example.org", "https://sms.example.org:443"),
             ("http://h/a/b/", "http://h/a/b", "http://h:80/a/b"),
             ("https://h:8443/sms", "https://h/sms", "https://h:8443/sms"),
-            ("https://u:p@h", "https://u:p@h", "https://u:p@h:443"),
             ("https://[::1]/x", "https://[::1]/x", "https://[::1]:443/x"),
             ("https://[::1]:444", "https://[::1]", "https://[::1]:444"),
         ] {
@@ -82,9 +86,17 @@ mod tests {
 
     #[test]
     fn what_is_no_beginning_of_a_url_is_refused() {
-        for written in
-            ["", "sms.example.org", "ftp://h", "https://h/?a=b", "https://h/#a", "https:/h", "https://"]
-        {
+        for written in [
+            "",
+            "sms.example.org",
+            "ftp://h",
+            "https://h/?a=b",
+            "https://h/#a",
+            "https:/h",
+            "https://",
+            "https://u:p@h",
+            "https://@h",
+        ] {
             assert_eq!(spellings(written), None, "{written}");
         }
     }

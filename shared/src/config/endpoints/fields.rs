@@ -79,23 +79,32 @@ pub(super) fn read(section: &mut Section<'_>, form: &Form, ingress: Option<&Ingr
         None => field,
     };
     let fields: Vec<Field> = fields.into_iter().map(with_rules).collect();
-    if let Some(contradiction) = contradiction(&fields) {
-        problem("", &contradiction);
+    if let Some(same) = read_twice(&fields) {
+        problem("", &same);
+    }
+    if form.source() == Source::Both {
+        for (name, never) in never_read(&fields) {
+            problem(&format!(".{name}"), &never);
+        }
     }
     fields
 }
 
-/// Why no request can have all these fields, or not each its own.
-fn contradiction(fields: &[Field]) -> Option<String> {
-    let same = fields.iter().enumerate().find_map(|(place, field)| {
+/// Why not each of these fields has a value of its own.
+fn read_twice(fields: &[Field]) -> Option<String> {
+    fields.iter().enumerate().find_map(|(place, field)| {
         let other = fields[..place].iter().find(|other| other.parameter == field.parameter)?;
         Some(format!("`{}` and `{}` are read from the same parameter", other.name, field.name))
-    });
-    let (json, parameters): (Vec<&Field>, Vec<&Field>) =
-        fields.iter().filter(|field| field.required).partition(|field| field.is_in_json());
-    same.or_else(|| {
-        let (json, parameter) = (&json.first()?.name, &parameters.first()?.name);
-        Some(format!("`{json}` is looked for in JSON, and `{parameter}` in parameters: no request has both"))
+    })
+}
+
+/// The fields that no request has beside the identity, which every request has, and why.
+fn never_read(fields: &[Field]) -> impl Iterator<Item = (&str, String)> {
+    let in_json = fields.first().is_some_and(Field::is_in_json);
+    let (here, there) = if in_json { ("parameters", "JSON") } else { ("JSON", "parameters") };
+    fields.iter().filter(move |field| field.is_in_json() != in_json).map(move |Field { name, .. }| {
+        let why = format!("`{name}` is looked for in {here}, and `identity` in {there}: no request has both");
+        (name.as_str(), why)
     })
 }
 
@@ -109,6 +118,9 @@ fn read_rules(entry: Entry<'_>, mut field: Field, ingress: Option<&Ingress>) -> 
     let written: Option<bool> = rule.optional("required");
     if is_own(&field.name) && written == Some(false) {
         let message = "identity and text are always required; `allow_blank = true` takes a blank text";
+        rule.problem_at(&required_origin, "required", message);
+    } else if is_own(&field.name) && written == Some(true) && !field.required {
+        let message = "a blank text is a message here; write allow_blank = false";
         rule.problem_at(&required_origin, "required", message);
     } else if let Some(written) = written {
         field.required = written;

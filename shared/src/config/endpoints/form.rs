@@ -126,6 +126,14 @@ impl Form {
         self.source() != Source::Parameters
     }
 
+    /// Leaves GET out, which has no JSON. True when it was there.
+    pub(super) fn leave_out_get(&mut self) -> bool {
+        let Self::Http { methods, .. } = self else { return false };
+        let before = methods.len();
+        methods.retain(|method| *method != HttpMethod::Get);
+        methods.len() < before
+    }
+
     /// Where the fields of a request are found.
     pub(super) fn source(&self) -> Source {
         match self {

@@ -81,16 +81,37 @@ fn a_field_is_looked_for_where_it_can_be() {
         let keys = format!("{form}\nparams = {{ text = '/text' }}");
         assert!(told(&keys).contains(&format!("params.text: {nothing}")), "{keys}");
     }
+    let text = "params.text: `text` is looked for in JSON, and `identity` in parameters: no request has both";
+    assert_eq!(told("params = { text = '/text' }"), [text]);
+    assert_eq!(told("allow_blank = true\nparams = { text = '/text' }"), [text]);
     assert_eq!(
-        told("params = { text = '/text' }"),
-        ["params: `text` is looked for in JSON, and `identity` in parameters: no request has both"]
-    );
-    assert!(
-        parse(&format!("{MINIMAL}{}", endpoint("allow_blank = true\nparams = { text = '/text' }"))).is_ok()
+        told(
+            "params = { identity = '/f', text = '/t', external_id = 'msgid' }\n[endpoints.fields]\nextra = {}"
+        ),
+        [
+            "params.external_id: `external_id` is looked for in parameters, and `identity` in JSON: no request has both",
+            "params.extra: `extra` is looked for in parameters, and `identity` in JSON: no request has both",
+        ]
     );
     assert_eq!(
         told("form = 'vumi'\n[endpoints.fields]\nmessage_id = {}"),
         ["params: `external_id` and `message_id` are read from the same parameter"]
+    );
+}
+
+#[test]
+fn a_form_with_pointers_takes_posts_alone() {
+    let methods = |keys: &str| {
+        let form = parsed(&format!("{keys}params = {{ identity = '/f', text = '/t' }}")).form;
+        let Form::Http { methods, .. } = form else { panic!("{form:?}") };
+        methods
+    };
+    for keys in ["", "methods = ['POST']\n"] {
+        assert_eq!(methods(keys), [endpoints::HttpMethod::Post], "{keys}");
+    }
+    assert_eq!(
+        told("methods = ['POST', 'GET']\nparams = { identity = '/f', text = '/t' }"),
+        ["methods: the fields are looked for in JSON, and no GET has any; leave GET out"]
     );
 }
 
@@ -154,8 +175,11 @@ fn twilio_is_told_apart_from_the_path_of_the_endpoint() {
             "auth: `public_url` is what stands before the path of the endpoint; leave `/backends/b` out";
         assert_eq!(told(&format!("form = 'twilio'\n{}", twilio(public_url))), [expected]);
     }
-    let wanted = r#"auth.twilio.public_url: the URL that Twilio calls is wanted, up to the path: "https://sms.example.org""#;
-    for public_url in ["sms.example.org", "https://h/?a=b", ""] {
+    let wanted = r#"auth.twilio.public_url: the URL that Twilio calls is wanted, up to the path and without a user: "https://sms.example.org""#;
+    // With a user it would be shown wherever the URL is.
+    for public_url in
+        ["sms.example.org", "https://h/?a=b", "", "https://u:p@h", "https://u@h", "https://:p@h"]
+    {
         assert_eq!(told(&format!("form = 'twilio'\n{}", twilio(public_url))), [wanted]);
     }
     assert_eq!(

@@ -37,7 +37,7 @@ fn a_forward_copies_what_comes_in_unless_it_shall_copy_more() {
     assert_eq!((&hook.phases[..], hook.on_error), (&[Phase::Outgoing, Phase::Parse][..], OnError::Ignore));
     one_problem(
         "[[apps]]\napp = 'forward'\nurl = 'http://h/'\nphases = ['handle']\n",
-        "g.toml:8: apps[0].phases: `handle` is not among its phases: parse, outgoing",
+        "g.toml:8: apps[0].phases: `handle` is not among its phases: parse, outgoing, report",
     );
 }
 

@@ -65,6 +65,59 @@ fn credentials_that_no_request_can_carry_are_refused() {
 }
 
 #[test]
+fn a_token_has_a_parameter_of_its_own() {
+    let told = |parameter: &str, keys: &str| {
+        let auth = format!("auth = {{ token = {{ parameter = '{parameter}', value = 't' }} }}\n");
+        problems(&format!("[[endpoints]]\nbackend = 'b'\n{auth}{keys}"))
+    };
+    assert_eq!(told("", ""), ["g.toml:7: endpoints[0].auth.token.parameter: a name is wanted"]);
+    for (parameter, keys, field) in [
+        ("text", "", "text"),
+        ("phone", "params = { identity = 'phone' }\n", "identity"),
+        ("/f", "params = { identity = '/f', text = '/t' }\n", "identity"),
+    ] {
+        let expected = format!(
+            "g.toml:7: endpoints[0].auth: the token stands where `{field}` is read; write another parameter"
+        );
+        assert_eq!(told(parameter, keys), [expected]);
+    }
+}
+
+#[test]
+fn addresses_are_what_a_peer_can_have() {
+    let networks =
+        |networks: &str| format!("[[endpoints]]\nbackend = 'b'\nauth = {{ allow_ips = {networks} }}\n");
+    for all in ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96"] {
+        one_problem(
+            &networks(&format!("['10.0.0.0/8', '{all}']")),
+            "g.toml:7: endpoints[0].auth.allow_ips[1]: every address is in this network; leave it out, or write \
+             auth = \"none\" to let everybody post",
+        );
+    }
+    let mapped =
+        parse(&format!("{MINIMAL}{}", networks("['::ffff:10.0.0.0/104', '::ffff:10.1.2.3', 'fe80::/10']")));
+    let allowed: Vec<String> =
+        mapped.unwrap().endpoints[0].auth.allow_ips.iter().map(ToString::to_string).collect();
+    assert_eq!(allowed, ["10.0.0.0/8", "10.1.2.3/32", "fe80::/10"]);
+}
+
+#[test]
+fn a_text_is_not_both_required_and_allowed_to_be_blank() {
+    for (keys, line) in [("allow_blank = true\n", 9), ("form = 'kannel'\n", 9)] {
+        one_problem(
+            &format!(
+                "[[endpoints]]\nbackend = 'b'\n{keys}[endpoints.fields]\ntext = {{ required = true }}\n"
+            ),
+            &format!(
+                "g.toml:{line}: endpoints[0].fields.text.required: a blank text is a message here; write allow_blank = false"
+            ),
+        );
+    }
+    let required = "allow_blank = false\n[endpoints.fields]\ntext = { required = true }\n";
+    assert!(parse(&format!("{MINIMAL}[[endpoints]]\nbackend = 'b'\nform = 'kannel'\n{required}")).is_ok());
+}
+
+#[test]
 fn a_content_type_is_what_a_header_can_carry() {
     for wrong in [r#""text/\n""#, "'text/é'", r#""\t""#] {
         one_problem(
