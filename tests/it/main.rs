@@ -21,6 +21,8 @@ mod sending;
 
 mod providers;
 
+mod recipes;
+
 mod kannel;
 
 mod parts;

@@ -50,4 +50,7 @@ impl Engine for HttpEngine {
 }
 
 #[cfg(test)]
+mod recipes;
+
+#[cfg(test)]
 mod tests;

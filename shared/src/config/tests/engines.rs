@@ -229,7 +229,10 @@ fn the_examples_of_the_documentation_are_valid() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/backends");
     for page in std::fs::read_dir(folder).unwrap().map(|page| page.unwrap().path()) {
         let text = std::fs::read_to_string(&page).unwrap();
-        for example in text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let mut examples =
+            text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).peekable();
+        assert_eq!(examples.peek().is_none(), page.ends_with("README.md"), "{}", page.display());
+        for example in examples {
             let config = Config::parse("g", &format!("{MINIMAL}{example}"), &secrets(example));
             let config = config.unwrap_or_else(|problems| panic!("{}: {problems}", page.display()));
             assert_eq!(config.backends.len(), 2, "{}", page.display());

@@ -1,7 +1,8 @@
 //! The golden files: requests as providers send them, the answers that they get, and the messages that are published.
 //!
-//! In `ingress/fixtures`, a folder a form: `endpoints.toml` is its configuration, and each `NAME.request` has a
-//! `NAME.answer`, and a `NAME.message.json` when it is accepted. Lines end as in every text file, the last one too.
+//! In `ingress/fixtures`, a folder a form, whose configuration is its `endpoints.toml`, and a folder a gateway, whose
+//! configuration is the example of its page in `docs/backends`. Each `NAME.request` has a `NAME.answer`, and a
+//! `NAME.message.json` when it is accepted. Lines end as in every text file, the last one too.
 
 use std::{fs, path::Path};
 
@@ -45,29 +46,43 @@ fn published(queue: &Recorder) -> Option<Value> {
     Some(message)
 }
 
+/// Sends each request of the folder `name` to a service of its own, and compares what comes of it.
+async fn check(name: &str, service: impl Fn() -> Service) {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures")).join(name);
+    let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let requests: Vec<_> =
+        files.filter(|file| file.extension().is_some_and(|kind| kind == "request")).collect();
+    assert!(!requests.is_empty(), "{name}");
+    for file in requests {
+        let service = service();
+        let whole = text(&file).unwrap();
+        let (request, body) = request(&whole);
+        let (answer, body) = service.send(request, body).await;
+        assert_eq!(Some(written(&answer, body.trim_end())), text(&file.with_extension("answer")), "{file:?}");
+        let expected = text(&file.with_extension("message.json"));
+        let expected = expected.map(|json| serde_json::from_str::<Value>(&json).unwrap());
+        assert_eq!(published(&service.queue), expected, "{file:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_golden_request_has_its_answer_and_its_message() {
-    let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures"));
     for form in ["http", "kannel", "twilio", "vumi"] {
-        let folder = fixtures.join(form);
-        let config = text(&folder.join("endpoints.toml")).unwrap();
-        let files = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
-        let requests: Vec<_> =
-            files.filter(|file| file.extension().is_some_and(|kind| kind == "request")).collect();
-        assert!(!requests.is_empty(), "{form}");
-        for file in requests {
-            let service = Service::with(&config, Recorder::default());
-            let whole = text(&file).unwrap();
-            let (request, body) = request(&whole);
-            let (answer, body) = service.send(request, body).await;
-            assert_eq!(
-                Some(written(&answer, body.trim_end())),
-                text(&file.with_extension("answer")),
-                "{file:?}"
-            );
-            let expected = text(&file.with_extension("message.json"));
-            let expected = expected.map(|json| serde_json::from_str::<Value>(&json).unwrap());
-            assert_eq!(published(&service.queue), expected, "{file:?}");
-        }
+        let file = format!("{}/fixtures/{form}/endpoints.toml", env!("CARGO_MANIFEST_DIR"));
+        let endpoints = text(Path::new(&file)).unwrap();
+        check(form, || Service::with(&endpoints, Recorder::default())).await;
+    }
+}
+
+#[tokio::test]
+async fn the_recipe_of_each_gateway_reads_its_requests() {
+    for gateway in ["africastalking", "clickatell", "infobip", "smsgate", "telerivet", "vonage"] {
+        let page = format!("{}/../docs/backends/{gateway}.md", env!("CARGO_MANIFEST_DIR"));
+        let page = text(Path::new(&page)).unwrap();
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        // Each secret is its own name in the fixtures, in lower case.
+        let names = example.split("${").skip(1).map(|rest| rest.split('}').next().unwrap());
+        let secrets = names.map(|name| (name.to_owned(), name.to_lowercase())).collect();
+        check(gateway, || Service::configured(example, &secrets, Recorder::default())).await;
     }
 }
