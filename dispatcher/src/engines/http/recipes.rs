@@ -1,7 +1,7 @@
 //! The recipes for real gateways: the example of each page in `docs/backends` is the configuration.
 //!
 //! In `dispatcher/fixtures`, a folder a gateway: `TEXT.txt` is the request for a text, and each `NAME.answer`, as the
-//! gateway's documentation has it, has a `NAME.verdict`.
+//! gateway's documentation shows or describes it, has a `NAME.verdict`.
 
 use std::{fs, path::Path};
 
