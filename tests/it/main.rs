@@ -23,6 +23,8 @@ mod providers;
 
 mod odd_answers;
 
+mod recipes;
+
 mod kannel;
 
 mod parts;

@@ -164,7 +164,7 @@ impl Answer {
         let reason = format!("status {}", self.status);
         match self.status {
             // The account or the whole provider, not this message.
-            401 | 403 | 429 | 503 => self.unavailable(),
+            401..=403 | 429 | 503 => self.unavailable(),
             // A proxy lost the provider's answer, whatever it says of later.
             502 | 504 | 520 | 524 => SendError::Unknown { reason },
             _ if self.retry_after.is_some() => self.unavailable(),
@@ -233,6 +233,7 @@ pub(super) mod tests {
             (302, "rejected"),
             (400, "rejected"),
             (401, "unavailable"),
+            (402, "unavailable"),
             (403, "unavailable"),
             (404, "rejected"),
             (408, "not_sent"),

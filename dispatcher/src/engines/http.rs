@@ -1,6 +1,6 @@
 //! The `http` engine: calls any HTTP API, as the configuration describes it. One call an identity.
 //!
-//! [`Blueprint`] makes the request (pure), [`Reader`] reads the answer (pure), [`HttpEngine`] does the call between.
+//! [`Blueprint`] makes the request (pure), [`answer::read`] reads the answer (pure), [`HttpEngine`] does the call between.
 
 mod answer;
 
@@ -8,19 +8,22 @@ mod blueprint;
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
-    config::{Backend, backends::Http},
+    config::{
+        Backend,
+        backends::{Http, http::Answers},
+    },
     lifecycle::Failure,
     message::{BackendName, OutgoingMessage},
 };
 
-use self::{answer::Reader, blueprint::Blueprint};
+use self::blueprint::Blueprint;
 use super::{Engine, Part, SendError, SendReceipt, calls::Calls, client::Client};
 
 /// The engine of one backend, with its own pool of connections.
 pub struct HttpEngine {
     client: Client,
     blueprint: Blueprint,
-    reader: Reader,
+    answers: Answers,
 }
 
 impl HttpEngine {
@@ -28,12 +31,12 @@ impl HttpEngine {
     pub fn new(name: &BackendName, http: &Http, backend: &Backend, calls: &Calls) -> Result<Self, Failure> {
         let owner = format!("backends.{name}");
         let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
-        Ok(Self { client, blueprint: Blueprint::new(name, http), reader: Reader::new(http) })
+        Ok(Self { client, blueprint: Blueprint::new(name, http), answers: http.answers.clone() })
     }
 
     async fn call(&self, part: &Part<'_>) -> Result<SendReceipt, SendError> {
         let answer = self.client.call(self.blueprint.request(part)?).await?;
-        self.reader.read(&answer)
+        answer::read(&self.answers, &answer)
     }
 }
 
@@ -46,6 +49,9 @@ impl Engine for HttpEngine {
         self.call(part).boxed()
     }
 }
+
+#[cfg(test)]
+mod recipes;
 
 #[cfg(test)]
 mod tests;

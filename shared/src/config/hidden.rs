@@ -50,7 +50,7 @@ impl Config {
 }
 
 fn hide_http(http: &mut Http) {
-    let Http { url, method: _, content, headers, basic, success: _, message_id: _ } = http;
+    let Http { url, method: _, content, headers, basic, answers: _ } = http;
     let mut is_first = true;
     *url = url.with_literals(|literal| {
         // Where to stands before any name.

@@ -41,8 +41,14 @@ impl Service {
 
     /// A service with these endpoints of the backend `b`.
     fn with(endpoints: &str, queue: Recorder) -> Self {
-        let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'httptester'\n{endpoints}");
-        let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
+        let keys = format!("[backends.b]\nengine = 'httptester'\n{endpoints}");
+        Self::configured(&keys, &BTreeMap::new(), queue)
+    }
+
+    /// A service with this configuration.
+    fn configured(keys: &str, environment: &BTreeMap<String, String>, queue: Recorder) -> Self {
+        let text = format!("[queue]\nurl = 'embedded:x'\n{keys}");
+        let config = Config::parse("test", &text, environment).unwrap_or_else(|error| panic!("{error}"));
         let queue = Arc::new(queue);
         let publisher = Publisher::new(Arc::clone(&queue) as _);
         Self { router: routes::router(&config, publisher), queue }

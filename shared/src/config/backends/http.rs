@@ -1,13 +1,14 @@
 //! Engine `http`: any HTTP API, described by templates.
 
+mod answers;
+
 use std::borrow::Cow;
 
-use regex::Regex;
 use url::{Position, Url};
 
+pub use self::answers::{Answers, IdRule, Member, Rule};
 use super::{
     super::{
-        problem::Origin,
         reader::{Entry, Read, Section, one_of},
         tree::Value,
     },
@@ -28,10 +29,8 @@ pub struct Http {
     pub headers: Vec<(String, Template)>,
     /// HTTP basic authentication.
     pub basic: Option<Basic>,
-    /// Which answers mean that the provider took the message.
-    pub success: Success,
-    /// Where the answer has the provider's own id.
-    pub message_id: Option<IdRule>,
+    /// How its answers are read.
+    pub answers: Answers,
 }
 
 /// The request's method.
@@ -71,24 +70,6 @@ pub enum JsonTemplate {
     Object(Vec<(String, JsonTemplate)>),
 }
 
-/// Which answers mean that the provider took the message.
-#[derive(Clone, Debug)]
-pub struct Success {
-    /// The statuses; empty means any 2xx.
-    pub status: Vec<u16>,
-    /// What the body must contain.
-    pub body: Option<Regex>,
-}
-
-/// Where an answer has the provider's own id.
-#[derive(Clone, Debug)]
-pub enum IdRule {
-    /// A JSON pointer.
-    Json(String),
-    /// The first group of a pattern, or all of it.
-    Pattern(Regex),
-}
-
 /// The names that the templates of the `http` engine may use.
 pub const HTTP_NAMES: [&str; 5] = ["identity", "text", "id", "reference", "backend"];
 
@@ -108,16 +89,14 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Http> {
     }
     let headers = read_headers(section);
     let basic = section.optional_with("basic", read_basic);
-    let success = section.section("success").map(read_success);
-    let message_id = section.optional_with("message_id", read_id_rule);
+    let answers = answers::read(section);
     Some(Http {
         url: url?,
         method: method.unwrap_or(if has_body { Method::Post } else { Method::Get }),
         content,
         headers,
         basic,
-        success: success?,
-        message_id,
+        answers: answers?,
     })
 }
 
@@ -178,43 +157,6 @@ fn read_headers(section: &mut Section<'_>) -> Vec<(String, Template)> {
 pub(crate) fn is_header_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     !name.is_empty() && name.chars().all(allowed)
-}
-
-fn read_success(mut section: Section<'_>) -> Success {
-    let origin = section.origin_of("status");
-    let status: Vec<u16> = section.or("status", Vec::new());
-    if status.iter().any(|status| !(100..=599).contains(status)) {
-        section.problem_at(&origin, "status", "HTTP statuses are wanted, such as [200, 202]");
-    }
-    let body = section.optional("body");
-    section.finish();
-    Success { status, body }
-}
-
-fn read_id_rule(entry: Entry<'_>) -> Option<IdRule> {
-    let mut section = Section::read(entry)?;
-    let origin: Origin = section.origin_of("json");
-    let json: Option<String> = section.optional("json");
-    let pattern: Option<Regex> = section.optional("pattern");
-    let rule = match (json, pattern) {
-        (Some(pointer), None) => {
-            if !pointer.starts_with('/') {
-                section.problem_at(
-                    &origin,
-                    "json",
-                    r#"a JSON pointer starts with `/`, such as "/messages/0/id""#,
-                );
-            }
-            Some(IdRule::Json(pointer))
-        }
-        (None, Some(pattern)) => Some(IdRule::Pattern(pattern)),
-        _ => {
-            section.problem_here("either `json` or `pattern` is wanted");
-            None
-        }
-    };
-    section.finish();
-    rule
 }
 
 impl JsonTemplate {

@@ -34,6 +34,32 @@ fn the_http_engine_is_read_and_its_contradictions_are_told() {
     );
 }
 
+#[test]
+fn what_an_answer_of_the_http_engine_means_is_told_without_contradictions() {
+    let told = |keys: &str, expected: &str| {
+        let http = "[backends.h]\nengine = 'http'\nurl = 'https://sms.example.org/send'\n";
+        one_problem(&format!("{http}{keys}\n"), &format!("g.toml:8: backends.h.{expected}"));
+    };
+    told("success = { status = [99] }", "success.status: HTTP statuses are wanted, such as [200, 202]");
+    let together =
+        "success: `json` and `one_of` belong together: where a value is, and what it must be, as text";
+    told("success = { json = '/a' }", together);
+    told("success = { one_of = ['0'] }", together);
+    told("success = { json = '/a', one_of = [] }", "success.one_of: at least one value is wanted");
+    told("success = { json = '/a', one_of = [0] }", "success.one_of[0]: a string is wanted, not an integer");
+    told(
+        "unavailable = { json = 'a', one_of = ['0'] }",
+        r#"unavailable.json: a JSON pointer starts with `/`, such as "/messages/0/id""#,
+    );
+    told("unavailable = {}", "unavailable: `status`, `body`, or `json` with `one_of` is wanted");
+    let both = "is a success; say with `body`, or `json` and `one_of`, when it is none";
+    told("unavailable = { status = [404, 202] }", &format!("unavailable: 202 {both}"));
+    told(
+        "unavailable = { status = [404] }\nsuccess = { status = [404] }",
+        &format!("unavailable: 404 {both}"),
+    );
+}
+
 /// The settings of a backend `x`.
 fn engine(keys: &str) -> Engine {
     let config = parse(&format!("{MINIMAL}[backends.x]\n{keys}\n"));
