@@ -75,7 +75,8 @@ impl Outbound {
     }
 
     async fn send(&self, mut turn: Turn<'_>) -> Disposition {
-        let parts = match self.backend.plan(turn.message) {
+        let planned = self.backend.plan(turn.message);
+        let parts = match planned.and_then(|parts| turn.progress.goes_on_with(&parts).map(|()| parts)) {
             Ok(parts) => parts,
             Err(error) => {
                 self.note(turn.queued, &error);
