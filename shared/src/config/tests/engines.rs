@@ -97,6 +97,14 @@ fn the_contradictions_of_kannel_are_told() {
             "encode_errors = 'ignore'",
             "7: backends.x.encode_errors: unknown key; known: engine, rate, concurrency, timeout, on_unknown, split, max_parts, substitute, \
              sendsms_url, sendsms_params, coding, charset, batch",
+        (
+            "split = true\ncharset = 'latin1'\ncoding = 1",
+            "9: backends.x.coding: 1 sends bytes, and characters are what is counted and cut; leave `split` and `max_parts` out",
+        ),
+        (
+            "max_parts = 3\ncharset = 'latin1'\ncoding = 1",
+            "9: backends.x.coding: 1 sends bytes, and characters are what is counted and cut; leave `split` and `max_parts` out",
+        ),
         ),
     ] {
         // The keys come before the parameters, so that their lines are known.
