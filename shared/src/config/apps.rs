@@ -56,7 +56,7 @@ pub enum App {
     Webhook(Box<Hook>),
     /// Copies every message to a URL.
     Forward(Box<Hook>),
-    /// Stops a connection that answers our answers for ever.
+    /// Does not answer a connection that answers our answers for ever.
     LoopGuard(LoopGuard),
 }
 
