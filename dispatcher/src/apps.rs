@@ -5,6 +5,8 @@
 
 mod default;
 
+mod draft;
+
 mod echo;
 
 mod forward;
@@ -21,17 +23,21 @@ mod ping;
 
 mod webhook;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use futures_util::future::BoxFuture;
 use shared::{
     config::{self, Config},
     lifecycle::Failure,
-    message::{BackendName, Identity, IncomingMessage, MessageId},
+    message::{BackendName, Identity, IncomingMessage, MAX_IDENTITIES, OutgoingMessage},
     template::Template,
 };
 use tokio::time::Instant;
 
+pub use self::draft::Draft;
 use self::hook::Hook;
 
 /// The page's example, compiled.
@@ -83,8 +89,9 @@ pub trait App: Send + Sync {
         Step::ready(())
     }
 
-    /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it.
-    fn outgoing<'a>(&'a self, _draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
+    /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it. The replies to
+    /// one message go through this phase beside each other.
+    fn outgoing<'a>(&'a self, _draft: &'a mut Draft) -> Step<'a, Outgoing> {
         Step::ready(Outgoing::Send)
     }
 }
@@ -158,26 +165,6 @@ pub struct Context<'r> {
     pub(crate) drafts: Vec<Draft>,
 }
 
-/// A message to send that is not queued yet.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// The backend to send it through.
-    pub backend: BackendName,
-    /// Who shall get it, each once.
-    pub identities: Vec<Identity>,
-    /// What it says.
-    pub text: String,
-}
-
-/// Which message a draft becomes.
-#[derive(Clone, Copy, Debug)]
-pub struct Ids {
-    /// Its id; where it has more than [`MAX_IDENTITIES`](shared::message::MAX_IDENTITIES), that of the first of several.
-    pub id: MessageId,
-    /// The message that it answers; none when a program submitted it.
-    pub in_response_to: Option<MessageId>,
-}
-
 impl<'r> Context<'r> {
     pub(crate) fn new(message: IncomingMessage, attempt: u32, project_name: &'r str) -> Self {
         Self { message, attempt, project_name, drafts: Vec::new() }
@@ -191,11 +178,32 @@ impl<'r> Context<'r> {
 
     /// Sends to anybody, through any backend. Identities that repeat are sent to once; none at all is no message.
     pub fn send(&mut self, backend: BackendName, mut identities: Vec<Identity>, text: impl Into<String>) {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         identities.retain(|identity| seen.insert(identity.clone()));
-        if !identities.is_empty() {
-            self.drafts.push(Draft { backend, identities, text: text.into() });
+        if identities.is_empty() {
+            tracing::warn!(message_id = %self.message.id, %backend, "an app sends a message to nobody");
         }
+        let (id, accepted_at, text) = (self.message.id, self.message.accepted_at, text.into());
+        for identities in identities.chunks(MAX_IDENTITIES) {
+            // By its place among all that was made, whatever becomes of the others: the same when the message comes again.
+            let id = id.response(self.drafts.len());
+            self.drafts.push(Draft(OutgoingMessage {
+                id,
+                accepted_at,
+                backend: backend.clone(),
+                identities: identities.to_vec(),
+                text: text.clone(),
+                in_response_to: Some(self.message.id),
+                fields: BTreeMap::new(),
+            }));
+        }
+    }
+
+    /// What was made, with the fields that the message has in the end.
+    pub(crate) fn into_drafts(self) -> Vec<Draft> {
+        let fields = self.message.fields;
+        let with_fields = |Draft(message)| Draft(OutgoingMessage { fields: fields.clone(), ..message });
+        self.drafts.into_iter().map(with_fields).collect()
     }
 
     /// A value that every reply template may name; `text` is what `{text}` stands for.

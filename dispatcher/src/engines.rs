@@ -10,7 +10,7 @@ mod part;
 
 mod plan;
 
-mod request;
+pub(crate) mod request;
 
 pub mod http;
 

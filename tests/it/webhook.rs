@@ -104,9 +104,10 @@ async fn a_webhook_that_fails_is_asked_again_with_the_same_key(shape: Shape) -> 
     let mut keys: Vec<_> = requests.iter().map(|request| request.header("idempotency-key")).collect();
     keys.dedup();
     assert_eq!((requests.len(), keys.len()), (3, 1));
-    for (number, request) in (1..).zip(&requests) {
-        let document = request.json()?;
-        assert_eq!((&document["attempt"], &document["text"]), (&number.into(), &"I am Ann".into()));
+    let documents: Vec<_> = requests.iter().map(Request::json).collect::<Result<_>>()?;
+    for ((number, request), document) in (1..).zip(&requests).zip(&documents) {
+        assert_eq!((document, &document["text"]), (&documents[0], &"I am Ann".into()));
+        assert_eq!(request.header("x-gateway-attempt"), Some(number.to_string().as_str()));
         let key = format!("{}-handle", document["id"].as_str().unwrap_or_default());
         assert_eq!(request.header("idempotency-key"), Some(key.as_str()));
     }
