@@ -54,9 +54,8 @@ impl VumiEngine {
         let original = original(part);
         let mut answer = self.client.call(self.blueprint.request(part, original)).await?;
         if original.is_some() && answer.status == 400 {
-            let mut again = self.blueprint.request(part, None);
-            *again.timeout_mut() = Some(self.timeout.saturating_sub(begun.elapsed()));
-            answer = self.client.call(again).await?;
+            let left = self.timeout.saturating_sub(begun.elapsed());
+            answer = self.client.call_within(left, self.blueprint.request(part, None)).await?;
         }
         answer::read(&answer, part)
     }
