@@ -183,19 +183,20 @@ impl<'r> Context<'r> {
         if identities.is_empty() {
             tracing::warn!(message_id = %self.message.id, %backend, "an app sends a message to nobody");
         }
-        let (id, accepted_at, text) = (self.message.id, self.message.accepted_at, text.into());
+        let message = OutgoingMessage {
+            id: self.message.id,
+            accepted_at: self.message.accepted_at,
+            backend,
+            identities: Vec::new(),
+            text: text.into(),
+            in_response_to: Some(self.message.id),
+            fields: BTreeMap::new(),
+        };
         for identities in identities.chunks(MAX_IDENTITIES) {
             // By its place among all that was made, whatever becomes of the others: the same when the message comes again.
-            let id = id.response(self.drafts.len());
-            self.drafts.push(Draft(OutgoingMessage {
-                id,
-                accepted_at,
-                backend: backend.clone(),
-                identities: identities.to_vec(),
-                text: text.clone(),
-                in_response_to: Some(self.message.id),
-                fields: BTreeMap::new(),
-            }));
+            let id = self.message.id.response(self.drafts.len());
+            let identities = identities.to_vec();
+            self.drafts.push(Draft(OutgoingMessage { id, identities, ..message.clone() }));
         }
     }
 

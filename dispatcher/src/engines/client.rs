@@ -26,7 +26,7 @@ const EXCERPT: usize = 200;
 
 /// Calls one peer.
 pub(crate) struct Client {
-    client: reqwest::Client,
+    http: reqwest::Client,
     connect_timeout: Duration,
     max_answer_bytes: usize,
 }
@@ -50,7 +50,7 @@ impl Client {
     pub(crate) fn new(owner: &str, timeout: Duration, concurrency: u16) -> Result<Self, Failure> {
         cli::install_tls_provider();
         let connect_timeout = connect_timeout(timeout);
-        let client = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .user_agent(concat!("rapidsms-gateway/", env!("CARGO_PKG_VERSION")))
             // A redirect would send the message, and the credentials, to somebody else.
             .redirect(redirect::Policy::none())
@@ -63,7 +63,7 @@ impl Client {
             .build();
         let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
         let max_answer_bytes = MAX_ANSWER_BYTES;
-        client.map(|client| Self { client, connect_timeout, max_answer_bytes }).map_err(unusable)
+        http.map(|http| Self { http, connect_timeout, max_answer_bytes }).map_err(unusable)
     }
 
     /// The same, reading so much of an answer.
@@ -73,7 +73,7 @@ impl Client {
 
     /// Makes one call.
     pub(crate) async fn call(&self, request: Request) -> Result<Answer, SendError> {
-        let response = self.client.execute(request).await.map_err(|error| lost(&error))?;
+        let response = self.http.execute(request).await.map_err(|error| lost(&error))?;
         Ok(Answer::read(response, self.max_answer_bytes).await)
     }
 

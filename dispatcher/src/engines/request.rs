@@ -67,7 +67,7 @@ pub(super) fn authorization(basic: &Basic) -> Option<HeaderValue> {
 pub(super) mod tests {
     use std::{collections::BTreeMap, fs, path::Path};
 
-    use shared::config::{Backend, Config};
+    use shared::config::{App, Backend, Config};
 
     use super::*;
 
@@ -86,6 +86,22 @@ pub(super) mod tests {
         headers.sort();
         let body = request.body().and_then(Body::as_bytes).map(String::from_utf8_lossy).unwrap_or_default();
         format!("{} {}\n{}\n{body}", request.method(), request.url(), headers.concat())
+    }
+
+    #[test]
+    fn the_headers_of_a_post_are_sent_and_never_shown() {
+        let text = "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'webhook'\nurl = 'http://h/a?b=c'\n\
+                    headers = { Authorization = 'Bearer T' }\n";
+        let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
+        let [App::Webhook(hook)] = &config.apps[..] else { panic!() };
+        let post = JsonPost::new(&hook.url, &hook.headers).unwrap();
+        let request = post.request(vec![("x-own", "1".to_owned())], b"{}".to_vec()).unwrap();
+        let expected =
+            "POST http://h/a?b=c\nauthorization: Bearer T\ncontent-type: application/json\nx-own: 1\n\n{}";
+        assert_eq!(wire(&request), expected);
+        let shown = format!("{:?}", request.headers());
+        assert!(!shown.contains("Bearer T"), "{shown}");
+        assert!(post.request(vec![("x-own", "a\nb".to_owned())], Vec::new()).is_none());
     }
 
     /// Compares requests with the file that has them as they were once checked.

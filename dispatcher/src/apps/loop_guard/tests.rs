@@ -106,9 +106,9 @@ fn memory_is_bounded_and_forgets_who_was_silent_for_longest() {
 
 #[test]
 fn what_is_too_many_is_told_once_a_window() {
+    use Verdict::{Answer, FirstOfTooMany, TooMany};
     let guard = guard("window = '60s'\nmax_messages = 1\n");
     let judge = |seconds: u64| guard.judge(&message("1", &seconds.to_string(), seconds));
-    use Verdict::{Answer, FirstOfTooMany, TooMany};
     assert_eq!([0, 1, 2, 59].map(judge), [Answer, FirstOfTooMany, TooMany, TooMany]);
     assert_eq!([60, 61, 62].map(judge), [Answer, FirstOfTooMany, TooMany]);
 }

@@ -54,16 +54,19 @@ fn a_number_with_a_space_is_refused_alone() {
     assert_eq!(outcomes, ["request", "rejected", "rejected", "request"]);
 }
 
-/// The texts of the requests in which `text` is sent; or why it is not.
-fn cut(keys: &str, text: &str) -> Result<Vec<String>, String> {
+/// A backend with these `keys`, as it is built.
+fn built(keys: &str) -> super::super::Backend {
     let settings = backend(&format!("{KEYS}{keys}"));
     let Settings::Kannel(kannel) = &settings.engine else { panic!() };
     let engine = Arc::new(KannelEngine::new(&"b".parse().unwrap(), kannel, &settings).unwrap());
-    let Backend { concurrency, on_unknown, texts, .. } = settings;
-    let backend =
-        super::super::Backend { engine, rate: None, concurrency, on_unknown, texts, gate: Arc::default() };
+    let Backend { rate, concurrency, on_unknown, texts, .. } = settings;
+    super::super::Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() }
+}
+
+/// The texts of the requests in which `text` is sent; or why it is not.
+fn cut(keys: &str, text: &str) -> Result<Vec<String>, String> {
     let message = message(&["1"], text);
-    let parts = backend.plan(&message).map_err(|error| error.to_string())?;
+    let parts = built(keys).plan(&message).map_err(|error| error.to_string())?;
     Ok(parts.iter().map(|part| read(&blueprint(keys).request(part).unwrap()).1).collect())
 }
 

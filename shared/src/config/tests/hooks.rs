@@ -33,9 +33,9 @@ fn the_apps_that_call_one_host_are_counted() {
                 [[apps]]\napp = 'webhook'\nurl = 'http://h:81/a'\ntimeout = '1s'\n\
                 [[apps]]\napp = 'forward'\nurl = 'http://h/b'\ntimeout = '1s'\n";
     let config = parse(&format!("{MINIMAL}{text}")).unwrap();
-    let number = |app: &App| match app {
-        App::Webhook(hook) | App::Forward(hook) => hook.number,
-        other => panic!("{other:?}"),
+    let number = |app: &App| {
+        let (App::Webhook(hook) | App::Forward(hook)) = app else { panic!("{app:?}") };
+        hook.number
     };
     assert_eq!(config.apps.iter().map(number).collect::<Vec<_>>(), [1, 1, 2]);
 }
