@@ -5,6 +5,8 @@
 
 mod default;
 
+mod draft;
+
 mod echo;
 
 mod forward;
@@ -21,19 +23,23 @@ mod ping;
 
 mod webhook;
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use futures_util::future::BoxFuture;
 use shared::{
     clock::UnixMillis,
     config::{self, Config},
     lifecycle::Failure,
-    message::{BackendName, Identity, IncomingMessage, MessageId},
+    message::{BackendName, Identity, IncomingMessage, MAX_IDENTITIES, MessageId, OutgoingMessage},
     report::State,
     template::Template,
 };
 use tokio::time::Instant;
 
+pub use self::draft::Draft;
 use self::hook::Hook;
 use crate::engines::calls::Calls;
 
@@ -86,8 +92,9 @@ pub trait App: Send + Sync {
         Step::ready(())
     }
 
-    /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it.
-    fn outgoing<'a>(&'a self, _draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
+    /// For each reply and each message that a program submits, apps in reverse order: may change or cancel it. The replies to
+    /// one message go through this phase beside each other.
+    fn outgoing<'a>(&'a self, _draft: &'a mut Draft) -> Step<'a, Outgoing> {
         Step::ready(Outgoing::Send)
     }
 
@@ -166,34 +173,6 @@ pub struct Context<'r> {
     pub(crate) drafts: Vec<Draft>,
 }
 
-/// A message to send that is not queued yet.
-///
-/// `Debug` shows neither numbers nor texts.
-#[derive(Clone)]
-pub struct Draft {
-    /// The backend to send it through.
-    pub backend: BackendName,
-    /// Who shall get it, each once.
-    pub identities: Vec<Identity>,
-    /// What it says.
-    pub text: String,
-}
-
-impl fmt::Debug for Draft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draft").field("backend", &self.backend).finish_non_exhaustive()
-    }
-}
-
-/// Which message a draft becomes.
-#[derive(Clone, Copy, Debug)]
-pub struct Ids {
-    /// Its id; where it has more than [`MAX_IDENTITIES`](shared::message::MAX_IDENTITIES), that of the first of several.
-    pub id: MessageId,
-    /// The message that it answers; none when a program submitted it.
-    pub in_response_to: Option<MessageId>,
-}
-
 /// How far a part of a message is, as its provider tells. Each state of a part is told once, and none after a final one.
 #[derive(Clone, Debug)]
 pub struct DeliveryReport {
@@ -230,11 +209,33 @@ impl<'r> Context<'r> {
 
     /// Sends to anybody, through any backend. Identities that repeat are sent to once; none at all is no message.
     pub fn send(&mut self, backend: BackendName, mut identities: Vec<Identity>, text: impl Into<String>) {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         identities.retain(|identity| seen.insert(identity.clone()));
-        if !identities.is_empty() {
-            self.drafts.push(Draft { backend, identities, text: text.into() });
+        if identities.is_empty() {
+            tracing::warn!(message_id = %self.message.id, %backend, "an app sends a message to nobody");
         }
+        let message = OutgoingMessage {
+            id: self.message.id,
+            accepted_at: self.message.accepted_at,
+            backend,
+            identities: Vec::new(),
+            text: text.into(),
+            in_response_to: Some(self.message.id),
+            fields: BTreeMap::new(),
+        };
+        for identities in identities.chunks(MAX_IDENTITIES) {
+            // By its place among all that was made, whatever becomes of the others: the same when the message comes again.
+            let id = self.message.id.response(self.drafts.len());
+            let identities = identities.to_vec();
+            self.drafts.push(Draft(OutgoingMessage { id, identities, ..message.clone() }));
+        }
+    }
+
+    /// What was made, with the fields that the message has in the end.
+    pub(crate) fn into_drafts(self) -> Vec<Draft> {
+        let fields = self.message.fields;
+        let with_fields = |Draft(message)| Draft(OutgoingMessage { fields: fields.clone(), ..message });
+        self.drafts.into_iter().map(with_fields).collect()
     }
 
     /// A value that every reply template may name; `text` is what `{text}` stands for.

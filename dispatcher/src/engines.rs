@@ -12,7 +12,7 @@ mod part;
 
 mod plan;
 
-mod request;
+pub(crate) mod request;
 
 pub mod http;
 
@@ -34,6 +34,7 @@ use shared::{
     },
     lifecycle::Failure,
     message::{BackendName, Identity, OutgoingMessage},
+    text::Alphabet,
 };
 
 pub(crate) use self::part::Pair;
@@ -45,7 +46,13 @@ use crate::{gate::Gate, lanes, rate};
 pub trait Engine: Send + Sync {
     /// Says who shares a call: a first part for each call, with the whole text, which [`Backend::plan`] then cuts. The
     /// same message always gives the same parts.
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError>;
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>>;
+
+    /// The alphabet in which the provider is given all of `text`, which decides where it is cut; or why it cannot be given it,
+    /// so that no part is sent of a text that would be refused in its middle.
+    fn alphabet(&self, text: &str) -> Result<Alphabet, SendError> {
+        Ok(Alphabet::of(text))
+    }
 
     /// Makes one provider call.
     fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>>;

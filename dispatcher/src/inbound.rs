@@ -88,6 +88,7 @@ impl Inbound {
             Outcome::Unclaimed => ("unclaimed", ""),
         };
         metrics::counter!("gateway_routed_total", "outcome" => what, "app" => app.to_owned()).increment(1);
+        metrics::counter!("gateway_dropped_replies_total").increment(dropped as u64);
         tracing::info!(message_id = %id, outcome = what, app, replies = replies.len(), dropped, "routed");
         Disposition::Done
     }

@@ -85,7 +85,8 @@ impl Outbound {
     }
 
     async fn send(&self, mut turn: Turn<'_>) -> Disposition {
-        let parts = match self.backend.plan(turn.message) {
+        let planned = self.backend.plan(turn.message);
+        let parts = match planned.and_then(|parts| turn.progress.goes_on_with(&parts).map(|()| parts)) {
             Ok(parts) => parts,
             Err(error) => {
                 self.note(turn.queued, &error);
@@ -118,7 +119,7 @@ impl Outbound {
 
     /// Tries one part until it is known what becomes of it. False when the message is to be interrupted before.
     async fn send_part(&self, turn: &mut Turn<'_>, part: &Part<'_>) -> bool {
-        let (sent_before, left) = part.divide(|pair| self.recent.has(pair.id));
+        let (sent_before, left) = part.divide(|pair| self.recent.has(pair.id()));
         if let Some(sent_before) = sent_before {
             tracing::info!(message_id = %turn.queued.id, backend = %self.name, "was sent before: not sent again");
             turn.progress.sent(&sent_before);
@@ -204,7 +205,7 @@ impl Outbound {
         let (left, taken) = part.divide(|pair| is_left_out(pair.identity));
         if let Some(taken) = taken {
             self.note_sent(turn, &taken, &receipt.external_ids);
-            taken.pairs().for_each(|pair| self.recent.remember(pair.id, Instant::now()));
+            taken.pairs().for_each(|pair| self.recent.remember(pair.id(), Instant::now()));
             turn.progress.sent(&taken);
             if let Some(notes) = &self.notes {
                 notes.taken(turn.queued, &taken, &receipt.external_ids).await;

@@ -4,16 +4,16 @@
 //! As RapidSMS's router, with its bugs fixed: cleanup runs for handled messages too, and a failing app does not go
 //! unnoticed: none of the replies is sent, and the message is tried again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use shared::{
-    clock::UnixMillis,
     config::{Config, apps::Phase},
-    message::{IncomingMessage, MAX_IDENTITIES, MessageId, OutgoingMessage, SubmittedMessage},
+    message::{IncomingMessage, OutgoingMessage, SubmittedMessage},
 };
 use tokio::time::Instant;
 
-use crate::apps::{App, Claim, Context, DeliveryReport, Draft, Filter, Ids, Outgoing, StepError};
+use crate::apps::{App, Claim, Context, DeliveryReport, Draft, Filter, Outgoing, StepError};
 
 /// What became of an incoming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,22 +51,6 @@ pub struct Cancelled<'r> {
     pub app: &'r str,
     /// The reply, as the apps before have left it.
     pub draft: Draft,
-}
-
-/// What a message has of the one that led to it.
-struct Source {
-    id: MessageId,
-    accepted_at: UnixMillis,
-    in_response_to: Option<MessageId>,
-    fields: BTreeMap<String, String>,
-}
-
-impl Source {
-    /// The id of the `position`th message that it leads to. The first one that a submitted message leads to is that message:
-    /// its id is what the program was told.
-    fn response(&self, position: usize) -> MessageId {
-        if self.in_response_to.is_none() && position == 0 { self.id } else { self.id.response(position) }
-    }
 }
 
 /// An app failed: none of the replies is sent.
@@ -107,23 +91,16 @@ impl Router {
         let mut context = Context::new(message, attempt, &self.project_name);
         let outcome = self.run_phases(&mut context, deadline).await?;
         let dropped = if context.message.no_reply { drop_replies(&mut context) } else { 0 };
-        let Context { message, drafts, .. } = context;
-        let source = Source {
-            id: message.id,
-            accepted_at: message.accepted_at,
-            in_response_to: Some(message.id),
-            fields: message.fields,
-        };
-        let (replies, cancelled) = self.finish(drafts, &source, deadline).await;
+        let (replies, cancelled) = self.finish(context.into_drafts()).await;
         Ok(Routed { outcome, replies, cancelled, dropped })
     }
 
-    /// Runs a message that a program submitted through the outgoing phase, and gives what remains of it.
+    /// Runs a message that a program submitted through the outgoing phase, and gives what remains of it: it keeps its id.
     pub async fn submit(&self, message: SubmittedMessage) -> Vec<OutgoingMessage> {
-        let deadline = Instant::now() + self.app_timeout;
         let SubmittedMessage { id, accepted_at, backend, identities, text, fields, .. } = message;
-        let source = Source { id, accepted_at, in_response_to: None, fields };
-        self.finish(vec![Draft { backend, identities, text }], &source, deadline).await.0
+        let in_response_to = None;
+        let message = OutgoingMessage { id, accepted_at, backend, identities, text, in_response_to, fields };
+        self.finish(vec![Draft(message)]).await.0
     }
 
     /// Tells all apps of a delivery report.
@@ -176,55 +153,44 @@ impl Router {
         Ok(Outcome::Unclaimed)
     }
 
-    /// Runs each draft through the outgoing phase, apps in reverse order, and gives those that remain their ids.
-    async fn finish(
-        &self,
-        drafts: Vec<Draft>,
-        source: &Source,
-        deadline: Instant,
-    ) -> (Vec<OutgoingMessage>, Vec<Cancelled<'_>>) {
+    /// Runs the drafts through the outgoing phase, and gives what remains of them, in order, and what was cancelled. They go
+    /// beside each other, so that their number adds nothing to the time in which all must be done.
+    async fn finish(&self, drafts: Vec<Draft>) -> (Vec<OutgoingMessage>, Vec<Cancelled<'_>>) {
+        let deadline = Instant::now() + self.app_timeout;
+        let drafts = drafts.into_iter().map(|draft| self.run_outgoing(draft, deadline));
         let (mut messages, mut cancelled) = (Vec::new(), Vec::new());
-        let mut position = 0;
-        for mut draft in drafts {
-            let ids = Ids { id: source.response(position), in_response_to: source.in_response_to };
-            let cancelled_by = self.run_outgoing(&mut draft, ids, deadline).await;
-            for identities in draft.identities.chunks(MAX_IDENTITIES) {
-                // A cancelled one keeps its position, so that the ids of the others stay the same on a redelivery.
-                let id = source.response(position);
-                position += 1;
-                if cancelled_by.is_none() {
-                    messages.push(OutgoingMessage {
-                        id,
-                        accepted_at: source.accepted_at,
-                        backend: draft.backend.clone(),
-                        identities: identities.to_vec(),
-                        text: draft.text.clone(),
-                        in_response_to: source.in_response_to,
-                        fields: source.fields.clone(),
-                    });
-                }
+        for outcome in join_all(drafts).await {
+            match outcome {
+                Ok(message) => messages.push(message),
+                Err(draft) => cancelled.push(draft),
             }
-            cancelled.extend(cancelled_by.map(|app| Cancelled { app, draft }));
         }
         (messages, cancelled)
     }
 
-    /// Gives the app that cancels the draft, if one does.
-    async fn run_outgoing(&self, draft: &mut Draft, ids: Ids, deadline: Instant) -> Option<&str> {
+    /// Runs a draft through the apps in reverse order, and gives what remains of it.
+    async fn run_outgoing(
+        &self,
+        mut draft: Draft,
+        deadline: Instant,
+    ) -> Result<OutgoingMessage, Cancelled<'_>> {
         for app in self.apps.iter().rev() {
-            match app.outgoing(draft, ids).done_by(deadline).await {
-                Ok(Outgoing::Send) => {}
-                Ok(Outgoing::Cancel) => {
-                    tracing::info!(message_id = %ids.id, app = app.name(), "cancelled");
-                    return Some(app.name());
+            let (message_id, name, before) = (draft.id(), app.name(), draft.clone());
+            match app.outgoing(&mut draft).done_by(deadline).await {
+                Ok(Outgoing::Send) if !draft.identities().is_empty() => {}
+                Ok(Outgoing::Send | Outgoing::Cancel) => {
+                    tracing::info!(%message_id, app = name, "cancelled");
+                    return Err(Cancelled { app: name, draft: before });
                 }
                 // As in RapidSMS: a message that was made is worth more than what an app wanted to do to it.
                 Err(error) => {
-                    tracing::error!(message_id = %ids.id, app = app.name(), %error, "failed in outgoing; sent all the same");
+                    metrics::counter!("gateway_ignored_errors_total", "app" => name.to_owned()).increment(1);
+                    tracing::error!(%message_id, app = name, %error, "failed in outgoing; sent all the same");
+                    draft = before;
                 }
             }
         }
-        None
+        Ok(draft.0)
     }
 }
 
@@ -232,12 +198,12 @@ impl Router {
 fn drop_replies(context: &mut Context<'_>) -> usize {
     let Context { message, drafts, .. } = context;
     let mut dropped = 0;
-    for draft in drafts.iter_mut().filter(|draft| draft.backend == message.backend) {
-        let before = draft.identities.len();
-        draft.identities.retain(|identity| *identity != message.identity);
-        dropped += before - draft.identities.len();
+    for draft in drafts.iter_mut().filter(|draft| *draft.backend() == message.backend) {
+        let before = draft.identities().len();
+        draft.retain(|identity| *identity != message.identity);
+        dropped += before - draft.identities().len();
     }
-    drafts.retain(|draft| !draft.identities.is_empty());
+    drafts.retain(|draft| !draft.identities().is_empty());
     dropped
 }
 

@@ -115,6 +115,8 @@ pub mod header {
     pub const HISTORY: &str = "history";
     /// Which (identity, part) pairs are sent already: a JSON array.
     pub const SENT: &str = "sent";
+    /// In how many parts the text went out of which these are: their numbers say nothing when it is cut otherwise.
+    pub const PARTS: &str = "parts";
     /// The parts that were tried in an attempt that goes on in another delivery, and why the last failed: a JSON object.
     pub const TRIED: &str = "tried";
     /// How often the provider refused this message where it took others, and when it last did: a JSON array.
@@ -275,7 +277,7 @@ pub enum Disposition {
     Retry {
         /// The class of the failure, which becomes the dead letter's.
         class: &'static str,
-        /// Why, for people. Without numbers and texts.
+        /// Why, for people who look at the message. It may have what a provider said, so it is not for the log.
         reason: String,
         /// Headers for the next attempt.
         headers: Headers,
@@ -293,7 +295,7 @@ pub enum Disposition {
     DeadLetter {
         /// The class of the failure.
         class: &'static str,
-        /// Why, for people. Without numbers and texts.
+        /// Why, for people who look at the message. It may have what a provider said, so it is not for the log.
         reason: String,
         /// Headers for whoever replays it.
         headers: Headers,

@@ -10,7 +10,10 @@ mod split;
 
 mod substitute;
 
-pub use self::{split::split, substitute::substitute};
+pub use self::{
+    split::{split, split_as},
+    substitute::substitute,
+};
 
 /// What the characters of a whole text are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +51,19 @@ impl Alphabet {
         }
     }
 
-    /// How many units each part of a longer text may have. The rest of a short message says which part it is.
+    /// How many units each part of a longer text may have. Where a provider cuts it, the rest of a short message says which
+    /// part it is; what is cut here is cut at the same places, so that a text counts the same whoever cuts it.
     #[must_use]
     pub fn units_a_part(self) -> usize {
         match self {
             Self::Gsm7 => 153,
             Self::Ucs2 => 67,
         }
+    }
+
+    /// What `text` counts in this alphabet.
+    fn units_of(self, text: &str) -> usize {
+        text.chars().map(|c| self.units(c)).sum()
     }
 
     /// What a character of this alphabet counts.

@@ -109,3 +109,18 @@ async fn a_wrong_password_pauses_the_backend_and_loses_nothing() -> Result<()> {
     assert!(kannel.on_air()?.is_empty());
     Ok(())
 }
+
+/// Kannel cuts what is too long for its `max-messages`, and says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_text_in_a_coding_that_it_does_not_need_arrives_whole() -> Result<()> {
+    let kannel = Kannel::start().await?;
+    let (written, coded) = ("max_parts      = 10", "max_parts = 10\ncoding = 2\nsplit = true");
+    let config = config(&kannel)?.replacen(written, coded, 1);
+    let stack = Stack::start(Shape::Standalone, &config, &[BACKEND]).await?;
+    let text = "0123456789".repeat(20);
+    stack.accept("/in", "1", &format!("echo {text}")).await?;
+    let on_air = kannel.wait_on_air(3, DEADLINE).await?;
+    assert!(on_air.iter().all(|part| part.kind == "ucs-2"), "{on_air:?}");
+    assert_eq!(on_air.iter().map(|part| part.text.as_str()).collect::<String>(), text);
+    stack.finish().await
+}

@@ -24,7 +24,7 @@ on_every_shape!(
 /// A configuration whose backend `p` has `keys`; its endpoint takes the fields that Vumi has.
 fn config(keys: &str) -> String {
     format!(
-        "[backends.p]\ntimeout = '2s'\n{keys}\n[[endpoints]]\nbackend = 'p'\n\
+        "[backends.p]\ntimeout = '10s'\n{keys}\n[[endpoints]]\nbackend = 'p'\n\
          fields = {{ external_id = {{}}, from_addr = {{}} }}\n[[apps]]\napp = 'echo'\n"
     )
 }

@@ -3,7 +3,7 @@
 use shared::config::apps::Phase;
 
 use super::{
-    App, Context, DeliveryReport, Draft, Ids, Outgoing, Step,
+    App, Context, DeliveryReport, Draft, Outgoing, Step,
     hook::{Hook, request::Request},
 };
 
@@ -21,12 +21,12 @@ impl App for Forward {
         Step::later(self.0.call(Request::incoming(Phase::Parse, context), |_| Ok(())))
     }
 
-    fn outgoing<'a>(&'a self, draft: &'a mut Draft, ids: Ids) -> Step<'a, Outgoing> {
+    fn outgoing<'a>(&'a self, draft: &'a mut Draft) -> Step<'a, Outgoing> {
         if !self.0.is_called_in(Phase::Outgoing) {
             return Step::ready(Outgoing::Send);
         }
         Step::later(async move {
-            self.0.call(Request::outgoing(draft, ids), |_| Ok(())).await?;
+            self.0.call(Request::outgoing(draft), |_| Ok(())).await?;
             Ok(Outgoing::Send)
         })
     }

@@ -4,7 +4,6 @@ pub(super) mod answer;
 
 pub(super) mod request;
 
-use secrecy::ExposeSecret;
 use shared::{
     clock,
     config::{
@@ -14,20 +13,22 @@ use shared::{
             hook::{Hook as Settings, OnError},
         },
     },
-    lifecycle::Failure,
+    lifecycle::{Exit, Failure},
 };
 
-use self::request::{IDEMPOTENCY_KEY, Request, SIGNATURE};
+use self::request::{ATTEMPT, IDEMPOTENCY_KEY, Request, SIGNATURE};
 use super::{AppError, DeliveryReport, Step};
 use crate::engines::{
     calls::Calls,
     client::{Answer, Client},
+    request::JsonPost,
 };
 
 /// Calls one URL.
 pub(super) struct Hook {
     name: String,
     client: Client,
+    post: JsonPost,
     settings: Settings,
 }
 
@@ -39,9 +40,11 @@ impl Hook {
         config: &Config,
         calls: &Calls,
     ) -> Result<Self, Failure> {
-        let name = format!("{kind} {}", settings.peer);
+        let name = format!("{kind} {}{}", settings.url.peer(), number_told(&settings, " "));
         let client = Client::new(&name, settings.timeout, config.dispatcher.concurrency, calls)?;
-        Ok(Self { name, client, settings })
+        let unusable = || Failure::new(Exit::Unavailable, format!("{name}: no request can have its headers"));
+        let post = JsonPost::new(&settings.url, &settings.headers).ok_or_else(unusable)?;
+        Ok(Self { name, client, post, settings })
     }
 
     /// The app's name. Of the URL it has the host only: the rest may hold credentials.
@@ -83,18 +86,23 @@ impl Hook {
 
     /// The answer, when it is a success; else why not, without personal data.
     async fn post(&self, request: Request) -> Result<Answer, String> {
-        let Settings { url, secret, headers, .. } = &self.settings;
-        let key = request.key();
-        let signature = secret.as_ref().map(|secret| request.signature(secret, clock::now()));
-        let secret_headers = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.expose_secret()))
-            .chain(signature.as_deref().map(|signature| (SIGNATURE, signature)));
-        let headers = [(IDEMPOTENCY_KEY, key.as_str())];
-        let answer = self.client.post_json(url.expose_secret(), headers, secret_headers, request.body).await;
-        let answer = answer.map_err(|error| error.reason().to_owned())?;
+        let key = request.key() + &number_told(&self.settings, "-");
+        let mut headers = vec![(IDEMPOTENCY_KEY, key)];
+        headers.extend(request.attempt.map(|attempt| (ATTEMPT, attempt.to_string())));
+        let secret = self.settings.secret.as_ref();
+        headers.extend(secret.map(|secret| (SIGNATURE, request.signature(secret, clock::now()))));
+        let mut request = self.post.request(headers, request.body).ok_or("no request can be made of it")?;
+        // It may be shown in a dry run, where it is worth as much as the secret.
+        request.headers_mut().get_mut(SIGNATURE).into_iter().for_each(|value| value.set_sensitive(true));
+        let answer = self.client.call(request).await.map_err(|error| error.reason().to_owned())?;
         if answer.is_success() { Ok(answer) } else { Err(answer.refusal().reason().to_owned()) }
     }
+}
+
+/// Which of the apps that call this host it is, behind `before`; nothing of the first. Each has a name of its own, and asks
+/// for itself: what one was answered is no answer to the other.
+fn number_told(settings: &Settings, before: &str) -> String {
+    if settings.number == 1 { String::new() } else { format!("{before}{}", settings.number) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The `loop-guard` app: stops a connection that answers our answers for ever, such as an operator's robot.
+//! The `loop-guard` app: does not answer a connection that answers our answers for ever, such as an operator's robot. Without an
+//! answer of ours there is no loop; and what it says reaches the apps all the same, because it may be somebody who reports a lot.
 //!
 //! Pure but for its memory, which is of this process alone and bounded: each message is judged by when it was accepted, so
 //! a backlog is no flood, and a message that is tried again is not counted again.
@@ -33,12 +34,18 @@ type Connection = (BackendName, Identity);
 /// The connections in two halves. What is in neither half is forgotten; what is used comes into the recent one.
 #[derive(Default)]
 struct Memory {
-    recent: HashMap<Connection, Passed>,
-    before: HashMap<Connection, Passed>,
+    recent: HashMap<Connection, Answered>,
+    before: HashMap<Connection, Answered>,
 }
 
-/// The messages of a connection that were let through, in the order in which they were.
-type Passed = VecDeque<Seen>;
+/// What was answered to a connection lately.
+#[derive(Default)]
+struct Answered {
+    /// Its messages, in the order in which they came.
+    messages: VecDeque<Seen>,
+    /// When the log was last told that there are too many, by the time of that message.
+    told_at: Option<UnixMillis>,
+}
 
 struct Seen {
     id: MessageId,
@@ -46,12 +53,23 @@ struct Seen {
     text: u64,
 }
 
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It may be answered.
+    Answer,
+    /// It is more than a person sends, and the first such in its window.
+    FirstOfTooMany,
+    /// It is another.
+    TooMany,
+}
+
 impl LoopGuard {
     pub(super) fn new(settings: Settings) -> Self {
         Self { settings, hasher: RandomState::new(), memory: Mutex::default() }
     }
 
-    fn judge(&self, message: &IncomingMessage) -> Filter {
+    fn judge(&self, message: &IncomingMessage) -> Verdict {
         let Settings { window, max_messages, max_repeats } = self.settings;
         let seen = Seen {
             id: message.id,
@@ -59,34 +77,39 @@ impl LoopGuard {
             text: self.hasher.hash_one(&message.text),
         };
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = memory.of((message.backend.clone(), message.identity.clone()));
-        if passed.iter().any(|other| other.id == seen.id) {
-            return Filter::Pass;
+        let Answered { messages, told_at } = memory.of((message.backend.clone(), message.identity.clone()));
+        if messages.iter().any(|other| other.id == seen.id) {
+            return Verdict::Answer;
         }
-        passed.retain(|other| seen.accepted_at.since(other.accepted_at) < window);
+        messages.retain(|other| seen.accepted_at.since(other.accepted_at) < window);
         // A message from the ladder or the dead letters may be much older than those before it, which then do not count.
         let near = |other: &&Seen| other.accepted_at.since(seen.accepted_at) < window;
-        let messages = passed.iter().filter(near).count();
-        let repeats = passed.iter().filter(near).filter(|other| other.text == seen.text).count();
-        if messages >= max_messages || repeats >= max_repeats {
-            return Filter::Stop;
+        let count = messages.iter().filter(near).count();
+        let repeats = messages.iter().filter(near).filter(|other| other.text == seen.text).count();
+        if count >= max_messages || repeats >= max_repeats {
+            let is_told = told_at.is_some_and(|told_at| seen.accepted_at.since(told_at) < window);
+            if is_told {
+                return Verdict::TooMany;
+            }
+            *told_at = Some(seen.accepted_at);
+            return Verdict::FirstOfTooMany;
         }
-        passed.push_back(seen);
-        if passed.len() > max_messages {
-            passed.pop_front();
+        messages.push_back(seen);
+        if messages.len() > max_messages {
+            messages.pop_front();
         }
-        Filter::Pass
+        Verdict::Answer
     }
 }
 
 impl Memory {
-    fn of(&mut self, connection: Connection) -> &mut Passed {
+    fn of(&mut self, connection: Connection) -> &mut Answered {
         if !self.recent.contains_key(&connection) {
-            let passed = self.before.remove(&connection).unwrap_or_default();
+            let answered = self.before.remove(&connection).unwrap_or_default();
             if self.recent.len() >= MAX_CONNECTIONS / 2 {
                 self.before = mem::take(&mut self.recent);
             }
-            self.recent.insert(connection.clone(), passed);
+            self.recent.insert(connection.clone(), answered);
         }
         self.recent.entry(connection).or_default()
     }
@@ -98,7 +121,15 @@ impl App for LoopGuard {
     }
 
     fn filter<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Filter> {
-        Step::ready(self.judge(&context.message))
+        let message = &mut context.message;
+        let verdict = self.judge(message);
+        if verdict == Verdict::FirstOfTooMany {
+            tracing::warn!(message_id = %message.id, backend = %message.backend, "more than a person sends: not answered for now");
+        }
+        if verdict != Verdict::Answer {
+            message.no_reply = true;
+        }
+        Step::ready(Filter::Pass)
     }
 }
 

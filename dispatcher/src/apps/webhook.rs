@@ -3,7 +3,7 @@
 use shared::config::apps::Phase;
 
 use super::{
-    App, Claim, Context, DeliveryReport, Draft, Filter, Ids, Outgoing, Step,
+    App, Claim, Context, DeliveryReport, Draft, Filter, Outgoing, Step,
     hook::{
         Hook,
         answer::{Changed, Claimed, Cleaned, Filtered, Parsed, read},
@@ -78,14 +78,14 @@ impl App for Webhook {
         })
     }
 
-    fn outgoing<'a>(&'a self, draft: &'a mut Draft, ids: Ids) -> Step<'a, Outgoing> {
+    fn outgoing<'a>(&'a self, draft: &'a mut Draft) -> Step<'a, Outgoing> {
         if !self.0.is_called_in(Phase::Outgoing) {
             return Step::ready(Outgoing::Send);
         }
         Step::later(async move {
-            let answer: Changed = self.0.call(Request::outgoing(draft, ids), read).await?;
+            let answer: Changed = self.0.call(Request::outgoing(draft), read).await?;
             if let Some(text) = answer.text {
-                draft.text = text;
+                draft.set_text(text);
             }
             Ok(if answer.cancel { Outgoing::Cancel } else { Outgoing::Send })
         })

@@ -6,11 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use reqwest::{
-    Request, Response,
-    header::{CONTENT_TYPE, HeaderValue},
-    redirect,
-};
+use reqwest::{Request, Response, redirect};
 use shared::{
     cli,
     clock::{self, UnixMillis},
@@ -35,7 +31,8 @@ const EXCERPT: usize = 200;
 pub(crate) struct Client {
     owner: String,
     calls: Calls,
-    inner: reqwest::Client,
+    http: reqwest::Client,
+    connect_timeout: Duration,
     max_answer_bytes: usize,
 }
 
@@ -62,18 +59,21 @@ impl Client {
         calls: &Calls,
     ) -> Result<Self, Failure> {
         cli::install_tls_provider();
-        let client = reqwest::Client::builder()
+        let connect_timeout = connect_timeout(timeout);
+        let http = reqwest::Client::builder()
             .user_agent(concat!("rapidsms-gateway/", env!("CARGO_PKG_VERSION")))
             // A redirect would send the message, and the credentials, to somebody else.
             .redirect(redirect::Policy::none())
-            .connect_timeout(connect_timeout(timeout))
+            // The environment is not asked whom to tell numbers, texts and credentials.
+            .no_proxy()
+            .connect_timeout(connect_timeout)
             .timeout(timeout)
             .pool_max_idle_per_host(concurrency.into())
             .tcp_nodelay(true)
             .build();
         let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
         let (owner, calls, max_answer_bytes) = (owner.to_owned(), calls.clone(), MAX_ANSWER_BYTES);
-        client.map(|inner| Self { owner, calls, inner, max_answer_bytes }).map_err(unusable)
+        http.map(|http| Self { owner, calls, http, connect_timeout, max_answer_bytes }).map_err(unusable)
     }
 
     /// The same, reading so much of an answer.
@@ -87,28 +87,22 @@ impl Client {
             notes.note(Call::new(&self.owner, &request));
             return Ok(Answer::nothing());
         }
-        let response = self.inner.execute(request).await.map_err(|error| lost(&error))?;
+        let response = self.http.execute(request).await.map_err(|error| lost(&error))?;
         Ok(Answer::read(response, self.max_answer_bytes).await)
     }
 
-    /// Posts a JSON document, with headers that everybody may see and others that hold credentials.
-    pub(crate) async fn post_json<'h>(
+    /// Makes one more call in what is left of the time for the first. With no more left than a connection may take, a host that
+    /// is not reached would be taken for one that lost the answer.
+    pub(crate) async fn call_within(
         &self,
-        url: &str,
-        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
-        secret_headers: impl IntoIterator<Item = (&'h str, &'h str)>,
-        body: Vec<u8>,
+        left: Duration,
+        mut request: Request,
     ) -> Result<Answer, SendError> {
-        let mut request = self.inner.post(url).header(CONTENT_TYPE, "application/json").body(body);
-        for (name, value) in headers {
-            request = request.header(name, value);
+        if left <= self.connect_timeout {
+            return Err(SendError::NotSent { reason: "no time is left for a second call".to_owned() });
         }
-        for (name, value) in secret_headers {
-            let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
-            value.set_sensitive(true);
-            request = request.header(name, value);
-        }
-        self.call(request.build().map_err(|error| lost(&error))?).await
+        *request.timeout_mut() = Some(left);
+        self.call(request).await
     }
 }
 
@@ -156,12 +150,12 @@ impl Answer {
 
     /// The provider takes nothing, says this answer.
     pub(crate) fn unavailable(&self) -> SendError {
-        SendError::Unavailable { reason: format!("status {}", self.status), retry_after: self.retry_after }
+        SendError::Unavailable { reason: self.status_told(), retry_after: self.retry_after }
     }
 
     /// What the status means when it is no success.
     pub(crate) fn refusal(&self) -> SendError {
-        let reason = format!("status {}", self.status);
+        let reason = self.status_told();
         match self.status {
             // The account or the whole provider, not this message.
             401..=403 | 429 | 503 => self.unavailable(),
@@ -169,12 +163,31 @@ impl Answer {
             502 | 504 | 520 | 524 => SendError::Unknown { reason },
             _ if self.retry_after.is_some() => self.unavailable(),
             408 | 425 | 500..=599 => SendError::NotSent { reason },
-            300..=399 => {
-                let reason = format!("{reason}, a redirect, which is not followed: correct the url");
-                SendError::Rejected { reason, answer: String::new() }
-            }
+            300..=399 => SendError::Rejected { reason, answer: String::new() },
             _ => SendError::Rejected { reason, answer: self.excerpt() },
         }
+    }
+
+    /// The same where all messages go to one URL: when nothing is there, it is there for none of them.
+    pub(crate) fn refusal_of_all(&self) -> SendError {
+        match self.status {
+            300..=399 | 404 | 405 => self.unavailable(),
+            _ => self.refusal(),
+        }
+    }
+
+    fn status_told(&self) -> String {
+        match self.status {
+            status @ 300..=399 => {
+                format!("status {status}, a redirect, which is not followed: correct the url")
+            }
+            status => format!("status {status}"),
+        }
+    }
+
+    /// Whether the body is not all of what was said.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.broke_off || self.is_too_large
     }
 }
 
@@ -248,6 +261,31 @@ pub(super) mod tests {
         ] {
             assert_eq!(answer(status, "").refusal().class(), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn where_all_messages_go_to_one_url_none_is_at_fault_when_nothing_is_there() {
+        for (status, expected) in [
+            (301, "unavailable: status 301, a redirect, which is not followed: correct the url"),
+            (404, "unavailable: status 404"),
+            (405, "unavailable: status 405"),
+            (400, "rejected: status 400"),
+            (500, "not sent: status 500"),
+            (504, "unknown whether it was sent: status 504"),
+        ] {
+            assert_eq!(answer(status, "").refusal_of_all().to_string(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_call_is_not_made_without_the_time_for_a_connection() {
+        let client = Client::new("test", Duration::from_secs(30), 1, &Calls::Made).unwrap();
+        let request = || Request::new(reqwest::Method::GET, "http://127.0.0.1:1/".parse().unwrap());
+        let class = async |seconds| {
+            let answer = client.call_within(Duration::from_secs(seconds), request()).await;
+            answer.map_or_else(|error| error.class(), |_| "answered")
+        };
+        assert_eq!((class(10).await, class(11).await), ("not_sent", "unavailable"));
     }
 
     #[test]

@@ -41,8 +41,8 @@ impl HttpEngine {
 }
 
 impl Engine for HttpEngine {
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
-        Ok(Part::for_each_identity(message))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>> {
+        Part::for_each_identity(message)
     }
 
     fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {

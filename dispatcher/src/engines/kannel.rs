@@ -16,6 +16,7 @@ use shared::{
     config::{Backend, Reports, backends::Kannel},
     lifecycle::Failure,
     message::{BackendName, Identity, OutgoingMessage},
+    text::Alphabet,
 };
 use url::Url;
 
@@ -55,8 +56,12 @@ impl KannelEngine {
 }
 
 impl Engine for KannelEngine {
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
-        Ok(self.blueprint.plan(message))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>> {
+        self.blueprint.plan(message)
+    }
+
+    fn alphabet(&self, text: &str) -> Result<Alphabet, SendError> {
+        self.blueprint.encoding.alphabet(text)
     }
 
     fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {

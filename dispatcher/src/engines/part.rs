@@ -1,6 +1,6 @@
 //! [`Part`]: one provider call of a message, and the pairs of identity and number that it stands for.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use shared::{
     message::{Identity, MessageId, OutgoingMessage},
@@ -14,11 +14,11 @@ pub struct Part<'m> {
     /// The message, with whatever else an engine needs of it.
     pub message: &'m OutgoingMessage,
     /// Whose turn it is: places in the message's identities.
-    places: Vec<usize>,
+    places: Arc<[usize]>,
     /// Which part of the text, counted from 1.
     pub number: u16,
-    /// The text of this part.
-    pub text: Cow<'m, str>,
+    /// The text of this part, which it shares with those of other identities.
+    pub text: Arc<str>,
 }
 
 /// One identity of a part.
@@ -29,8 +29,14 @@ pub(crate) struct Pair<'m> {
     pub(crate) place: usize,
     /// Which part of the text, counted from 1.
     pub(crate) number: u16,
+    message: &'m OutgoingMessage,
+}
+
+impl Pair<'_> {
     /// The id of the call that is for it alone.
-    pub(crate) id: MessageId,
+    pub(crate) fn id(&self) -> MessageId {
+        id_of(self.message, &[self.place], self.number)
+    }
 }
 
 impl<'m> Part<'m> {
@@ -44,25 +50,22 @@ impl<'m> Part<'m> {
     #[must_use]
     pub fn batches(message: &'m OutgoingMessage, most: usize) -> Vec<Self> {
         let places: Vec<usize> = (0..message.identities.len()).collect();
-        let part = |places: &[usize]| Self {
-            message,
-            places: places.to_vec(),
-            number: 1,
-            text: Cow::Borrowed(&message.text),
-        };
+        let text: Arc<str> = message.text.as_str().into();
+        let part =
+            |places: &[usize]| Self { message, places: places.into(), number: 1, text: Arc::clone(&text) };
         places.chunks(most.max(1)).map(part).collect()
     }
 
     /// The same call with another text.
     #[must_use]
-    pub fn with_text(&self, number: u16, text: Cow<'m, str>) -> Self {
+    pub fn with_text(&self, number: u16, text: Arc<str>) -> Self {
         Self { number, text, ..self.clone() }
     }
 
     /// The id of this call, the same on every attempt for the same identities: for providers that recognise repeats.
     #[must_use]
     pub fn id(&self) -> MessageId {
-        self.id_for(&self.places)
+        id_of(self.message, &self.places, self.number)
     }
 
     /// What names it to its provider, for delivery reports.
@@ -70,12 +73,6 @@ impl<'m> Part<'m> {
     pub fn reference(&self) -> Reference {
         let place = if let [place] = self.places[..] { Some(place) } else { None };
         Reference { message_id: self.message.id, number: self.number, place }
-    }
-
-    fn id_for(&self, places: &[usize]) -> MessageId {
-        let places: Vec<String> = places.iter().map(usize::to_string).collect();
-        let call = self.message.id.part(&places.join("+"));
-        if self.number == 1 { call } else { call.response(self.number.into()) }
     }
 
     /// Who shall get it, in the message's order.
@@ -90,17 +87,18 @@ impl<'m> Part<'m> {
             identity: &self.message.identities[*place],
             place: *place,
             number: self.number,
-            id: self.id_for(&[*place]),
+            message: self.message,
         })
     }
 
     /// Divides it into the identities that `is` picks and the others. A side without any is nothing.
     pub(crate) fn divide(&self, is: impl Fn(&Pair<'m>) -> bool) -> (Option<Self>, Option<Self>) {
         let (mut picked, mut others) = (Vec::new(), Vec::new());
-        for (pair, place) in self.pairs().zip(&self.places) {
-            if is(&pair) { &mut picked } else { &mut others }.push(*place);
+        for pair in self.pairs() {
+            if is(&pair) { &mut picked } else { &mut others }.push(pair.place);
         }
-        let part = |places: Vec<usize>| (!places.is_empty()).then(|| Self { places, ..self.clone() });
+        let part =
+            |places: Vec<usize>| (!places.is_empty()).then(|| Self { places: places.into(), ..self.clone() });
         (part(picked), part(others))
     }
 
@@ -111,6 +109,12 @@ impl<'m> Part<'m> {
             self.identities().map(|identity| privacy.show(identity.as_str()).to_string()).collect();
         shown.join(",")
     }
+}
+
+fn id_of(message: &OutgoingMessage, places: &[usize], number: u16) -> MessageId {
+    let places: Vec<String> = places.iter().map(usize::to_string).collect();
+    let call = message.id.part(&places.join("+"));
+    if number == 1 { call } else { call.response(number.into()) }
 }
 
 #[cfg(test)]

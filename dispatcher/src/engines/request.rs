@@ -2,11 +2,12 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use reqwest::{
-    Body, Request,
-    header::{CONTENT_TYPE, HeaderValue},
+    Body, Method, Request,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use secrecy::ExposeSecret;
-use shared::config::backends::Basic;
+use secrecy::{ExposeSecret, SecretString};
+use shared::config::backends::{Basic, HttpUrl};
+use url::Url;
 
 /// What is encoded in a value within the URL: all but the unreserved characters.
 pub(super) const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -18,9 +19,39 @@ pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) const JSON: &str = "application/json";
 
 /// Gives the request a body.
-pub(super) fn set_body(request: &mut Request, content_type: &'static str, body: String) {
+pub(super) fn set_body(request: &mut Request, content_type: &'static str, body: impl Into<Body>) {
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    *request.body_mut() = Some(Body::from(body));
+    *request.body_mut() = Some(body.into());
+}
+
+/// Where documents are posted, and the headers that all of these requests have.
+pub(crate) struct JsonPost {
+    url: Url,
+    headers: HeaderMap,
+}
+
+impl JsonPost {
+    /// Posts to `url`. Nothing when one of the headers cannot stand in a request.
+    pub(crate) fn new(url: &HttpUrl, headers: &[(String, SecretString)]) -> Option<Self> {
+        let mut made = HeaderMap::new();
+        for (name, value) in headers {
+            let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
+            value.set_sensitive(true);
+            made.append(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+        }
+        Some(Self { url: url.get().clone(), headers: made })
+    }
+
+    /// The request with `document`, and with headers of its `own`. Nothing when one of them cannot stand in it.
+    pub(crate) fn request(&self, own: Vec<(&'static str, String)>, document: Vec<u8>) -> Option<Request> {
+        let mut request = Request::new(Method::POST, self.url.clone());
+        request.headers_mut().clone_from(&self.headers);
+        for (name, value) in own {
+            request.headers_mut().insert(name, HeaderValue::try_from(value).ok()?);
+        }
+        set_body(&mut request, JSON, document);
+        Some(request)
+    }
 }
 
 /// The header of HTTP basic authentication.
@@ -36,7 +67,7 @@ pub(super) fn authorization(basic: &Basic) -> Option<HeaderValue> {
 pub(super) mod tests {
     use std::{collections::BTreeMap, fs, path::Path};
 
-    use shared::config::{Backend, Config, Reports};
+    use shared::config::{App, Backend, Config, Reports};
 
     use super::*;
 
@@ -60,6 +91,22 @@ pub(super) mod tests {
         headers.sort();
         let body = request.body().and_then(Body::as_bytes).map(String::from_utf8_lossy).unwrap_or_default();
         format!("{} {}\n{}\n{body}", request.method(), request.url(), headers.concat())
+    }
+
+    #[test]
+    fn the_headers_of_a_post_are_sent_and_never_shown() {
+        let text = "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'webhook'\nurl = 'http://h/a?b=c'\n\
+                    headers = { Authorization = 'Bearer T' }\n";
+        let config = Config::parse("test", text, &BTreeMap::new()).unwrap();
+        let [App::Webhook(hook)] = &config.apps[..] else { panic!() };
+        let post = JsonPost::new(&hook.url, &hook.headers).unwrap();
+        let request = post.request(vec![("x-own", "1".to_owned())], b"{}".to_vec()).unwrap();
+        let expected =
+            "POST http://h/a?b=c\nauthorization: Bearer T\ncontent-type: application/json\nx-own: 1\n\n{}";
+        assert_eq!(wire(&request), expected);
+        let shown = format!("{:?}", request.headers());
+        assert!(!shown.contains("Bearer T"), "{shown}");
+        assert!(post.request(vec![("x-own", "a\nb".to_owned())], Vec::new()).is_none());
     }
 
     /// Compares requests with the file that has them as they were once checked.

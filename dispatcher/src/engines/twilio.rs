@@ -54,8 +54,8 @@ impl TwilioEngine {
 }
 
 impl Engine for TwilioEngine {
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
-        Ok(Part::for_each_identity(message))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>> {
+        Part::for_each_identity(message)
     }
 
     fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {

@@ -56,17 +56,16 @@ impl VumiEngine {
         let original = original(part);
         let mut answer = self.client.call(self.blueprint.request(part, original)).await?;
         if original.is_some() && answer.status == 400 {
-            let mut again = self.blueprint.request(part, None);
-            *again.timeout_mut() = Some(self.timeout.saturating_sub(begun.elapsed()));
-            answer = self.client.call(again).await?;
+            let left = self.timeout.saturating_sub(begun.elapsed());
+            answer = self.client.call_within(left, self.blueprint.request(part, None)).await?;
         }
         answer::read(&answer, part)
     }
 }
 
 impl Engine for VumiEngine {
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
-        Ok(Part::batches(message, self.batch))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>> {
+        Part::batches(message, self.batch)
     }
 
     fn send<'a>(&'a self, part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
@@ -102,7 +101,7 @@ impl Blueprint {
     fn request(&self, part: &Part<'_>, original: Option<&str>) -> Request {
         let mut body = self.params.clone();
         let to: Vec<&str> = part.identities().map(Identity::as_str).collect();
-        body.insert("content".to_owned(), json!(part.text));
+        body.insert("content".to_owned(), json!(&*part.text));
         body.insert("to_addr".to_owned(), json!(to));
         body.insert("session_event".to_owned(), Value::Null);
         body.insert("metadata".to_owned(), json!({ "rapidsms_msg_id": part.message.id }));

@@ -26,6 +26,8 @@ pub(super) struct Progress {
     failed_reason: String,
     /// What failed in this attempt and is to be tried in the next.
     tried: Tried,
+    /// In how many parts the text is sent; 0 when nobody has said.
+    parts: u16,
     /// Whether anything came of this attempt.
     news: bool,
 }
@@ -58,8 +60,23 @@ impl Progress {
             failed: read(queued, header::FAILED),
             failed_reason: queued.headers.get(header::FAILED_REASON).cloned().unwrap_or_default(),
             tried: read(queued, header::TRIED),
+            parts: read(queued, header::PARTS),
             news: false,
         }
+    }
+
+    /// Notes that the text goes out in these parts, unless some of it is sent that was cut otherwise: nobody can say what is left.
+    pub(super) fn goes_on_with(&mut self, parts: &[Part<'_>]) -> Result<(), SendError> {
+        let (then, now) = (self.parts, parts.iter().map(|part| part.number).max().unwrap_or(1));
+        if !self.sent.is_empty() && then != 0 && then != now {
+            let reason = format!(
+                "some of the text was sent when it had {then} parts, and now it has {now}: replay it with \
+                 `split`, `max_parts` and `substitute` as they were"
+            );
+            return Err(SendError::Unknown { reason });
+        }
+        self.parts = now;
+        Ok(())
     }
 
     /// Those of the part's identities that need it in this attempt: not those that have it, nor those whose text ended before
@@ -124,6 +141,7 @@ impl Progress {
         let mut headers = Headers::new();
         if !self.sent.is_empty() {
             headers.insert(header::SENT.to_owned(), json!(self.sent).to_string());
+            headers.insert(header::PARTS.to_owned(), self.parts.to_string());
         }
         if !self.failed.is_empty() {
             headers.insert(header::FAILED.to_owned(), json!(self.failed).to_string());

@@ -49,8 +49,8 @@ struct Scripted {
 }
 
 impl Engine for Scripted {
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
-        Ok(Part::batches(message, self.batch))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>> {
+        Part::batches(message, self.batch)
     }
 
     /// A call whose first identity fails fails as a whole; else those that fail are left out.

@@ -87,10 +87,14 @@ impl Report {
     pub(super) fn cancelled(&mut self, cancelled: &Cancelled<'_>) {
         let Cancelled { app, draft } = cancelled;
         self.space();
-        let to =
-            format!("by {}: to {} through {}", one_line(app), list(draft.identities.iter()), draft.backend);
+        let to = format!(
+            "by {}: to {} through {}",
+            one_line(app),
+            list(draft.identities().iter()),
+            draft.backend()
+        );
         self.row("cancelled", &to);
-        self.quoted(&draft.text);
+        self.quoted(draft.text());
     }
 
     pub(super) fn no_backend(&mut self, backend: &BackendName) {
@@ -103,7 +107,7 @@ impl Report {
         texts.sort_by_key(|part| part.number);
         texts.dedup_by_key(|part| part.number);
         if let [part] = texts[..]
-            && part.text == text
+            && *part.text == *text
         {
             return self.row("", &count(text));
         }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use shared::message::Identity;
 
 use super::*;
-use crate::apps::{App, Claim, Context, Draft, Ids, Outgoing, Step};
+use crate::apps::{App, Claim, Context, Draft, Outgoing, Step};
 
 const ECHO: &str =
     "[[apps]]\napp = 'echo'\n[[apps]]\napp = 'default'\nreply = 'Not \u{201c}understood\u{201d}.'\n";
@@ -95,8 +95,8 @@ impl App for Odd {
         Step::ready(Claim::Handled)
     }
 
-    fn outgoing<'a>(&'a self, draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
-        Step::ready(if draft.text.starts_with("cancel") { Outgoing::Cancel } else { Outgoing::Send })
+    fn outgoing<'a>(&'a self, draft: &'a mut Draft) -> Step<'a, Outgoing> {
+        Step::ready(if draft.text().starts_with("cancel") { Outgoing::Cancel } else { Outgoing::Send })
     }
 }
 

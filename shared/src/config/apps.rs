@@ -56,7 +56,7 @@ pub enum App {
     Webhook(Box<Hook>),
     /// Copies every message to a URL.
     Forward(Box<Hook>),
-    /// Stops a connection that answers our answers for ever.
+    /// Does not answer a connection that answers our answers for ever.
     LoopGuard(LoopGuard),
 }
 
@@ -178,17 +178,26 @@ const KINDS: [(&str, Kind); 8] = [
     ("loop-guard", Kind::LoopGuard),
 ];
 
-/// What the apps before claim, and where they stand; and what they may need of the time that all have.
+/// What the apps before claim, and where they stand; whom they call, and what they may need of the time that all have.
 struct Earlier {
     keywords: Vec<(Keyword, Origin)>,
     default: Option<Origin>,
+    peers: Vec<String>,
     calls: Duration,
+    reply_calls: Duration,
     app_timeout: Duration,
 }
 
 /// Reads all apps and notes those that an earlier app leaves nothing to.
 pub(super) fn read(sections: Vec<Section<'_>>, app_timeout: Duration) -> Vec<App> {
-    let mut earlier = Earlier { keywords: Vec::new(), default: None, calls: Duration::ZERO, app_timeout };
+    let mut earlier = Earlier {
+        keywords: Vec::new(),
+        default: None,
+        peers: Vec::new(),
+        calls: Duration::ZERO,
+        reply_calls: Duration::ZERO,
+        app_timeout,
+    };
     sections.into_iter().filter_map(|section| read_one(section, &mut earlier)).collect()
 }
 

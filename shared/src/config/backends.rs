@@ -134,7 +134,7 @@ fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> 
     let engine = match kind {
         Kind::HttpTester => Some(Engine::HttpTester { keep: section.or("keep", Concurrency(100)).0.into() }),
         Kind::Http => http::read(&mut section).map(Box::new).map(Engine::Http),
-        Kind::Kannel => kannel::read(&mut section, rate.is_some()).map(Box::new).map(Engine::Kannel),
+        Kind::Kannel => kannel::read(&mut section, rate.is_some(), texts).map(Box::new).map(Engine::Kannel),
         Kind::Twilio => twilio::read(&mut section).map(Box::new).map(Engine::Twilio),
         Kind::Vumi => vumi::read(&mut section).map(Box::new).map(Engine::Vumi),
     };

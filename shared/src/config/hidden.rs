@@ -4,7 +4,7 @@
 //! the configuration adds to a request are secret cannot be known, so all of them are hidden. Each setting of an engine is
 //! named here, so that a new one is not forgotten.
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::{
@@ -94,8 +94,8 @@ fn hide_callback(credentials: &mut Credentials) {
 }
 
 fn hide_hook(hook: &mut Hook) {
-    let Hook { url, peer: _, secret, headers, timeout: _, phases: _, on_error: _ } = hook;
-    *url = url_to_host(url.expose_secret()).into();
+    let Hook { url, number: _, secret, headers, timeout: _, phases: _, on_error: _ } = hook;
+    *url = url.map_path(shape_of).map_query(shape_of);
     secret.iter_mut().for_each(hide);
     hide_secrets(headers);
 }

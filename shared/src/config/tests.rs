@@ -282,7 +282,7 @@ fn a_missing_variable_is_one_problem() {
 #[test]
 fn secrets_are_never_shown() {
     let text = "[queue]\nurl = 'amqp://user:s3cret-value@h/%2f'\n[backends.b]\nengine = 'http'\n\
-                url = 'https://h/?key=${SECRET}'\nheaders = { Authorization = 'Bearer ${SECRET}' }\n\
+                url = 'https://h/?key=${SECRET}'\nheaders = { X-Key = 'Bearer ${SECRET}' }\n\
                 basic = { user = 'u', password = '${SECRET}' }\n[[endpoints]]\nbackend = 'b'\n\
                 auth = { token = { header = 'X', value = '${SECRET}' } }\n\
                 [backends.k]\nengine = 'kannel'\nsendsms_url = 'http://h/?password=${SECRET}'\n\

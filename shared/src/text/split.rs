@@ -2,7 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Alphabet, measure};
+use super::Alphabet;
 
 /// The parts of `text`, each one short message; together they are the text. An empty text is one part.
 ///
@@ -10,7 +10,13 @@ use super::{Alphabet, measure};
 /// code points.
 #[must_use]
 pub fn split(text: &str) -> Vec<&str> {
-    let (alphabet, units) = measure(text);
+    split_as(text, Alphabet::of(text))
+}
+
+/// As [`split`], where all of `text` is written in `alphabet`, whether it needs it or not.
+#[must_use]
+pub fn split_as(text: &str, alphabet: Alphabet) -> Vec<&str> {
+    let units = alphabet.units_of(text);
     if units <= alphabet.units_alone() {
         return vec![text];
     }
@@ -18,7 +24,7 @@ pub fn split(text: &str) -> Vec<&str> {
     let mut parts = Vec::with_capacity(units / limit + 1);
     let (mut start, mut end, mut filled) = (0, 0, 0);
     for piece in text.graphemes(true).flat_map(|grapheme| pieces(grapheme, alphabet)) {
-        let units = units_of(piece, alphabet);
+        let units = alphabet.units_of(piece);
         if filled + units > limit {
             parts.push(&text[start..end]);
             (start, filled) = (end, 0);
@@ -32,10 +38,6 @@ pub fn split(text: &str) -> Vec<&str> {
 
 /// What is kept together of a grapheme: all of it, or, of one that no part can hold, each code point.
 fn pieces(grapheme: &str, alphabet: Alphabet) -> impl Iterator<Item = &str> {
-    let is_too_long = units_of(grapheme, alphabet) > alphabet.units_a_part();
+    let is_too_long = alphabet.units_of(grapheme) > alphabet.units_a_part();
     grapheme.split_inclusive(move |_| is_too_long)
-}
-
-fn units_of(piece: &str, alphabet: Alphabet) -> usize {
-    piece.chars().map(|c| alphabet.units(c)).sum()
 }

@@ -67,6 +67,16 @@ fn one_short_message_holds_more_than_a_part_of_many() {
 }
 
 #[test]
+fn a_text_that_is_sent_in_utf_16_for_no_need_is_cut_as_such() {
+    let lengths =
+        |text: &str| split_as(text, Alphabet::Ucs2).iter().map(|part| part.len()).collect::<Vec<_>>();
+    assert_eq!(lengths(&"a".repeat(70)), [70]);
+    assert_eq!(lengths(&"a".repeat(160)), [67, 67, 26]);
+    // One unit each, where the 7-bit alphabet has two.
+    assert_eq!(lengths(&"[".repeat(70)), [70]);
+}
+
+#[test]
 fn pairs_are_kept_together() {
     // An escape pair, the two units of an emoji, a line break.
     assert_eq!(lengths(&"€".repeat(80)), [80]);

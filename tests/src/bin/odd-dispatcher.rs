@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dispatcher::apps::{App, Claim, Context, Draft, Ids, Outgoing, Step};
+use dispatcher::apps::{App, Claim, Context, Draft, Outgoing, Step};
 
 struct Odd;
 
@@ -50,10 +50,10 @@ impl App for Odd {
         Step::ready(Claim::Handled)
     }
 
-    fn outgoing<'a>(&'a self, draft: &'a mut Draft, _ids: Ids) -> Step<'a, Outgoing> {
-        match draft.text.as_str() {
+    fn outgoing<'a>(&'a self, draft: &'a mut Draft) -> Step<'a, Outgoing> {
+        match draft.text() {
             "cancel it" => return Step::ready(Outgoing::Cancel),
-            "change it" => "it is changed".clone_into(&mut draft.text),
+            "change it" => draft.set_text("it is changed"),
             "panic on the way out" => panic!("on purpose"),
             _ => {}
         }

@@ -72,9 +72,10 @@ struct Message {
 }
 
 impl Claimed {
-    /// Whether the message is claimed: who answers it has, unless it says otherwise.
+    /// Whether the message is claimed: who answers it has, unless it says otherwise. A message to nobody is no answer.
     pub(in crate::apps) fn is_handled(&self) -> bool {
-        self.handled.unwrap_or(!self.messages.0.is_empty())
+        let is_to_nobody = |message: &Message| message.identities.as_ref().is_some_and(Vec::is_empty);
+        self.handled.unwrap_or_else(|| !self.messages.0.iter().all(is_to_nobody))
     }
 }
 

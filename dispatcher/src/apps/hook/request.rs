@@ -15,10 +15,13 @@ use shared::{
     report::State,
 };
 
-use crate::apps::{Context, DeliveryReport, Draft, Ids};
+use crate::apps::{Context, DeliveryReport, Draft};
 
 /// The header that tells a repeat from a new request.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header that tells how often the message was tried. It is no part of the document, which is the same each time.
+pub(super) const ATTEMPT: &str = "x-gateway-attempt";
 
 /// The header that shows who made the request, and when.
 pub(super) const SIGNATURE: &str = "x-gateway-signature";
@@ -32,6 +35,8 @@ pub(in crate::apps) struct Request {
     pub(super) id: MessageId,
     /// The phase in which it is made.
     pub(super) phase: Phase,
+    /// Which attempt at an incoming message it belongs to.
+    pub(super) attempt: Option<u32>,
     /// The document.
     pub(super) body: Vec<u8>,
 }
@@ -48,7 +53,6 @@ struct Document<M> {
 #[derive(Serialize)]
 struct Incoming<'a> {
     id: MessageId,
-    attempt: u32,
     accepted_at: UnixMillis,
     backend: &'a BackendName,
     identity: &'a Identity,
@@ -65,6 +69,7 @@ struct Outgoing<'a> {
     backend: &'a BackendName,
     identities: &'a [Identity],
     text: &'a str,
+    fields: &'a BTreeMap<String, String>,
 }
 
 /// What a provider reports, in the phase `report`.
@@ -88,7 +93,6 @@ impl Request {
         let message = &context.message;
         let incoming = Incoming {
             id: message.id,
-            attempt: context.attempt,
             accepted_at: message.accepted_at,
             backend: &message.backend,
             identity: &message.identity,
@@ -96,14 +100,20 @@ impl Request {
             fields: &message.fields,
             no_reply: message.no_reply,
         };
-        Self::new(message.id, phase, incoming)
+        Self { attempt: Some(context.attempt), ..Self::new(message.id, phase, incoming) }
     }
 
     /// The request about a reply, as the apps before have left it.
-    pub(in crate::apps) fn outgoing(draft: &Draft, ids: Ids) -> Self {
-        let Ids { id, in_response_to } = ids;
-        let Draft { backend, identities, text } = draft;
-        Self::new(id, Phase::Outgoing, Outgoing { id, in_response_to, backend, identities, text })
+    pub(in crate::apps) fn outgoing(draft: &Draft) -> Self {
+        let outgoing = Outgoing {
+            id: draft.id(),
+            in_response_to: draft.in_response_to(),
+            backend: draft.backend(),
+            identities: draft.identities(),
+            text: draft.text(),
+            fields: draft.fields(),
+        };
+        Self::new(draft.id(), Phase::Outgoing, outgoing)
     }
 
     /// The request about a delivery report.
@@ -130,7 +140,7 @@ impl Request {
             reason = "the document has string keys and no floats: nothing can fail"
         )]
         let body = serde_json::to_vec(&document).expect("a document is always JSON");
-        Self { id, phase, body }
+        Self { id, phase, attempt: None, body }
     }
 
     /// The same when the request is repeated, and another in each phase: these are different questions.

@@ -9,16 +9,17 @@ use std::{
 
 use proptest::prelude::*;
 use secrecy::SecretString;
+use serde_json::Value;
 use shared::{
     clock::UnixMillis,
-    message::{IncomingMessage, MessageId},
+    message::{IncomingMessage, MessageId, OutgoingMessage},
     report::State,
     telemetry::Chain,
 };
 
 use super::*;
 use crate::{
-    apps::{self, Context, Draft, Ids},
+    apps::{self, Context, Draft},
     router::{Outcome, Router},
 };
 
@@ -27,7 +28,7 @@ const OUTGOING: &str = include_str!("../../../fixtures/hook/request.outgoing.v1.
 const REPORT: &str = include_str!("../../../fixtures/hook/request.report.v1.json");
 
 /// What the signature of [`HANDLE`] is, by another implementation of HMAC-SHA256.
-const SIGNED: &str = "t=1795392000,v1=7c900411e1eb4cd9f6d3f4be652064e7d56853e44ce18dce3745dfa694c9f797";
+const SIGNED: &str = "t=1795392000,v1=14ea0e8762be9ca36cdbbe5d5ea87363d6d90f58bba5e393cd4c9970f9fa1236";
 
 fn id(number: u128) -> MessageId {
     MessageId(uuid::Uuid::from_u128(number))
@@ -71,14 +72,28 @@ fn golden_requests_are_written_to_the_byte() {
     let secret = SecretString::from("whsec");
     assert_eq!(request.signature(&secret, UnixMillis(1_795_392_000_999)), SIGNED);
 
-    let draft = Draft {
+    let request = Request::outgoing(&Draft(OutgoingMessage {
+        id: id(8),
+        accepted_at: UnixMillis(1_795_392_000_123),
         backend: "kannel".parse().unwrap(),
         identities: vec!["+256700000001".into(), "+256700000002".into()],
         text: "Thank you, \"\u{c5}nn\"!\n".to_owned(),
-    };
-    let request = Request::outgoing(&draft, Ids { id: id(8), in_response_to: Some(id(7)) });
+        in_response_to: Some(id(7)),
+        fields: BTreeMap::from([("external_id".to_owned(), "9".to_owned())]),
+    }));
     assert_eq!(String::from_utf8(request.body.clone()).unwrap(), OUTGOING.trim());
     assert_eq!(request.key(), "00000000-0000-0000-0000-000000000008-outgoing");
+}
+
+#[test]
+fn another_attempt_asks_the_same_under_the_same_key() {
+    let asked = |attempt| {
+        let request = Request::incoming(Phase::Handle, &Context::new(incoming("x"), attempt, "P"));
+        ((request.key(), request.body), request.attempt)
+    };
+    let (first, third) = (asked(1), asked(3));
+    assert_eq!((first.0, third.0.clone()), (third.0, asked(2).0));
+    assert_eq!((first.1, third.1), (Some(1), Some(3)));
 }
 
 proptest! {
@@ -87,25 +102,33 @@ proptest! {
         let fields = BTreeMap::from([(name.clone(), value.clone())]);
         let message = IncomingMessage { identity: identity.as_str().into(), fields, ..incoming(&text) };
         let request = Request::incoming(Phase::Parse, &Context::new(message, 1, "P"));
-        let document: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        let document: Value = serde_json::from_slice(&request.body).unwrap();
         prop_assert_eq!(&document["text"], &text);
         prop_assert_eq!(&document["identity"], &identity);
         prop_assert_eq!(&document["fields"][&name], &value);
     }
 }
 
-/// Answers a call for each of `answers`, one connection after the other, and gives back the requests.
-fn serve(answers: Vec<String>) -> (SocketAddr, JoinHandle<Vec<String>>) {
+/// Answers so many calls, one connection after the other, with what `answer` makes of their number and document; gives back the
+/// requests.
+fn serve(
+    count: usize,
+    answer: impl Fn(usize, &Value) -> String + Send + 'static,
+) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let answer_one = move |answer: String| {
+    let answer_one = move |number| {
         let (mut stream, _) = listener.accept().unwrap();
         let request = read_request(&mut stream);
         // A client that has enough of the answer closes the connection.
-        stream.write_all(answer.as_bytes()).ok();
+        stream.write_all(answer(number, &document(&request)).as_bytes()).ok();
         request
     };
-    (address, thread::spawn(move || answers.into_iter().map(answer_one).collect()))
+    (address, thread::spawn(move || (0..count).map(answer_one).collect()))
+}
+
+fn document(request: &str) -> Value {
+    serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 fn read_request(stream: &mut impl Read) -> String {
@@ -166,16 +189,23 @@ async fn route_to(address: SocketAddr, kind: &str, keys: &str) -> Seen {
 
 /// As [`route_to`], where these answers are given.
 async fn route(kind: &str, keys: &str, answers: Vec<String>) -> Seen {
-    let (address, requests) = serve(answers);
+    route_by(kind, keys, answers.len(), move |number, _| answers[number].clone()).await
+}
+
+/// As [`route_to`], where so many calls are answered.
+async fn route_by(
+    kind: &str,
+    keys: &str,
+    calls: usize,
+    answer: impl Fn(usize, &Value) -> String + Send + 'static,
+) -> Seen {
+    let (address, requests) = serve(calls, answer);
     let seen = route_to(address, kind, keys).await;
     Seen { requests: requests.join().unwrap(), ..seen }
 }
 
 /// The phases that were asked for, in order.
 fn phases(seen: &Seen) -> Vec<String> {
-    let document = |request: &String| {
-        serde_json::from_str::<serde_json::Value>(request.split_once("\r\n\r\n").unwrap().1).unwrap()
-    };
     seen.requests.iter().map(|request| document(request)["phase"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -194,7 +224,8 @@ async fn a_webhook_that_answers_has_handled_the_message() {
         "authorization: Bearer T\r\n",
         "idempotency-key: 00000000-0000-0000-0000-000000000007-handle\r\n",
         "x-gateway-signature: t=1",
-        r#"{"version":1,"phase":"handle","id":"00000000-0000-0000-0000-000000000007","attempt":1,"#,
+        "x-gateway-attempt: 1\r\n",
+        r#"{"version":1,"phase":"handle","id":"00000000-0000-0000-0000-000000000007","#,
     ] {
         assert!(request.contains(line), "{line:?} is not in {request}");
     }
@@ -220,12 +251,17 @@ async fn a_webhook_takes_part_in_each_of_its_phases() {
         r#"{"text": "join Bob"}"#,
         r#"{"messages": [{"text": "one"}, {"text": "two"}], "handled": false}"#,
         r#"{"messages": [{"text": "bye"}]}"#,
-        r#"{"text": "ONE"}"#,
-        r#"{"cancel": true}"#,
-        "",
-        "",
     ];
-    let seen = route("webhook", all, answers.map(ok).into()).await;
+    let answer = move |number, document: &Value| {
+        // The replies come beside each other.
+        let of_reply = || match document["text"].as_str() {
+            Some("one") => r#"{"text": "ONE"}"#,
+            Some("two") => r#"{"cancel": true}"#,
+            _ => "",
+        };
+        ok(answers.get(number).copied().unwrap_or_else(of_reply))
+    };
+    let seen = route_by("webhook", all, 8, answer).await;
     let outgoing = ["outgoing"; 4];
     assert_eq!(phases(&seen), [&["filter", "parse", "handle", "cleanup"][..], &outgoing].concat());
     assert_eq!(
@@ -244,6 +280,30 @@ async fn a_webhook_takes_part_in_each_of_its_phases() {
     // Before the `default` app, whose turn it then is not.
     let seen = route("webhook", "phases = ['default']", vec![ok(r#"{"handled": true}"#)]).await;
     assert_eq!((seen.outcome.as_str(), seen.replies.len()), ("handled by webhook HOST", 0));
+}
+
+/// Each with a name and keys of its own.
+#[tokio::test]
+async fn two_apps_of_one_host_are_told_from_each_other() {
+    let (address, requests) = serve(3, |number, _| if number == 2 { http("500 Oops", "") } else { ok("") });
+    let second = format!("[[apps]]\napp = 'webhook'\nurl = 'http://{address}/other'\ntimeout = '4s'");
+    let seen =
+        route_to(address, "webhook", &format!("phases = ['parse', 'handle']\ntimeout = '4s'\n{second}"))
+            .await;
+    assert_eq!(seen.outcome, "the app `webhook HOST 2` failed in handle: status 500");
+    for (request, key) in requests.join().unwrap().iter().zip(["7-parse", "7-handle", "7-handle-2"]) {
+        assert!(request.contains(&format!("{key}\r\n")), "{key} is not in {request}");
+    }
+}
+
+#[tokio::test]
+async fn an_outgoing_call_that_fails_leaves_its_reply_as_it_was() {
+    let answer = |_, document: &Value| match document["text"].as_str() {
+        Some("default join Ann") => http("500 Oops", ""),
+        other => panic!("{other:?}"),
+    };
+    let seen = route_by("webhook", "phases = ['outgoing']", 1, answer).await;
+    assert_eq!(seen.replies, ["default join Ann"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use super::super::{LeftOut, Part, SendError, SendReceipt, client::Answer};
 /// The bearerbox has no way to this number, whatever the status is taken for elsewhere.
 const NOT_ROUTABLE: &str = "Not routable";
 
+/// The bearerbox did not take this number for now. A 503 without these words is somebody else's, of the whole call.
+const TRY_AGAIN: &str = "Temporal failure";
+
 /// What stands before numbers that a list of Kannel's keeps away, when it does not wait for the bearerbox.
 const DENIED: &str = "Denied receivers are:";
 
@@ -21,6 +24,13 @@ pub(super) fn read(answer: &Answer, part: &Part<'_>) -> Result<SendReceipt, Send
     let body = answer.text();
     let to_many = part.identities().len() > 1;
     if answer.is_success() {
+        if to_many && answer.is_cut_off() {
+            let reason = format!(
+                "status {}, but the answer, which names those who are denied, broke off",
+                answer.status
+            );
+            return Err(SendError::Unknown { reason });
+        }
         let denied = named_after(DENIED, &body, part);
         let reason = "denied by a white or black list of Kannel".to_owned();
         return Ok(without(denied, SendError::Rejected { reason, answer: String::new() }));
@@ -30,26 +40,22 @@ pub(super) fn read(answer: &Answer, part: &Part<'_>) -> Result<SendReceipt, Send
         let reason = format!("status {}", answer.status);
         return Ok(without(failed, SendError::NotSent { reason }));
     }
-    let is_routed = !body.contains(NOT_ROUTABLE);
-    match answer.status {
-        403 | 503 if to_many && (answer.status == 503 || !is_routed) => {
-            let reason =
-                format!("status {}, which Kannel says of the first of these numbers only", answer.status);
-            Err(SendError::Unknown { reason })
-        }
-        403 if !is_routed => {
-            let reason = format!("status {}", answer.status);
-            Err(SendError::Rejected { reason, answer: answer.excerpt() })
-        }
-        // Nothing is at this URL, for no message.
-        404 | 405 => Err(answer.unavailable()),
-        _ => Err(answer.refusal()),
-    }
+    let says = |status, words: &str| answer.status == status && body.contains(words);
+    let is_unroutable = says(403, NOT_ROUTABLE);
+    Err(if to_many && (is_unroutable || says(503, TRY_AGAIN)) {
+        let reason =
+            format!("status {}, which Kannel says of the first of these numbers only", answer.status);
+        SendError::Unknown { reason }
+    } else if is_unroutable {
+        SendError::Rejected { reason: format!("status {}", answer.status), answer: answer.excerpt() }
+    } else {
+        answer.refusal_of_all()
+    })
 }
 
-/// The identities of `part` that the body has after `words`.
+/// The identities of `part` that the body has after `words`, up to the next such words, which end with a colon too.
 fn named_after(words: &str, body: &str, part: &Part<'_>) -> Vec<Identity> {
-    let named = body.split_once(words).map_or("", |(_, named)| named);
+    let named = body.split_once(words).map_or("", |(_, named)| named.split(':').next().unwrap_or(""));
     let is_named = |identity: &&Identity| named.split_whitespace().any(|word| word == identity.as_str());
     part.identities().filter(is_named).cloned().collect()
 }
@@ -88,9 +94,17 @@ mod tests {
             (202, "3: Queued for later delivery", "sent", "sent"),
             (200, "Sent.", "sent", "sent"),
             (202, "Sent. Denied receivers are: 2 3 Message splits: 2", "sent", "sent, but 2 rejected"),
+            (
+                202,
+                "Sent. Denied receivers are: 1 Message splits: 2",
+                "sent, but 1 rejected",
+                "sent, but 1 rejected",
+            ),
             (403, "Authorization failed for sendsms", "unavailable", "unavailable"),
             (403, "Not routable. Do not try again.", "rejected", "unknown"),
             (503, "Temporal failure, try again later.", "unavailable", "unknown"),
+            (503, "<html>no backend is healthy</html>", "unavailable", "unavailable"),
+            (302, "", "unavailable", "unavailable"),
             (500, "Sending failed.", "not_sent", "not_sent"),
             (500, "Sending failed. Failed receivers are: 2", "not_sent", "sent, but 2 not_sent"),
             (500, "Sending failed. Failed receivers are: 1 2", "not_sent", "not_sent"),
@@ -101,6 +115,23 @@ mod tests {
             assert_eq!(told(&["1"], status, body), one, "{status} {body} to one");
             assert_eq!(told(&["1", "2"], status, body), many, "{status} {body} to many");
         }
+    }
+
+    #[test]
+    fn of_many_nobody_knows_who_is_denied_when_the_answer_broke_off() {
+        let told = |identities: &[&str], answer: Answer| {
+            let message = message(identities, "x");
+            read(&answer, &Part::batches(&message, 200)[0]).map_or_else(|error| error.class(), |_| "sent")
+        };
+        let answer = || answer(202, "Sent. Denied receivers are: 1");
+        for (cut_off, class) in [
+            (answer(), "sent"),
+            (Answer { broke_off: true, ..answer() }, "unknown"),
+            (Answer { is_too_large: true, ..answer() }, "unknown"),
+        ] {
+            assert_eq!(told(&["1", "2"], cut_off), class);
+        }
+        assert_eq!(told(&["2"], Answer { broke_off: true, ..answer() }), "sent");
     }
 
     proptest! {

@@ -48,6 +48,15 @@ impl Encoding {
         let bytes = bytes.ok_or_else(|| lossy(&format!("`charset = {:?}`", charset.unwrap_or_default())))?;
         Ok(Wire { bytes, coding, charset })
     }
+
+    /// The alphabet in which `text` goes, as [`encode`](Self::encode) writes it.
+    pub(super) fn alphabet(&self, text: &str) -> Result<Alphabet, SendError> {
+        Ok(match self.encode(text)?.coding {
+            Some(Coding::Ucs2) => Alphabet::Ucs2,
+            // Nobody can count bytes: the configuration has `coding = 1` with nothing that counts.
+            None | Some(Coding::SevenBit | Coding::EightBit) => Alphabet::Gsm7,
+        })
+    }
 }
 
 /// The bytes of `text`; nothing when it has a character that the charset has not.

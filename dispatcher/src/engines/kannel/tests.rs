@@ -1,5 +1,7 @@
 //! Golden requests, and what no text and no number may do to them.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use shared::config::Engine as Settings;
 use url::form_urlencoded;
@@ -62,6 +64,46 @@ fn a_number_with_a_space_is_refused_alone() {
     let outcome = |part: &Part<'_>| blueprint.request(part).map_or_else(|error| error.class(), |_| "request");
     let outcomes: Vec<&str> = blueprint.plan(&message).iter().map(outcome).collect();
     assert_eq!(outcomes, ["request", "rejected", "rejected", "request"]);
+}
+
+/// A backend with these `keys`, as it is built.
+fn built(keys: &str) -> super::super::Backend {
+    let (settings, _) = configured(&format!("{KEYS}{keys}"));
+    let Settings::Kannel(kannel) = &settings.engine else { panic!() };
+    let engine =
+        Arc::new(KannelEngine::new(&"b".parse().unwrap(), kannel, &settings, &Calls::Made, None).unwrap());
+    let Backend { rate, concurrency, on_unknown, texts, .. } = settings;
+    super::super::Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() }
+}
+
+/// The texts of the requests in which `text` is sent; or why it is not.
+fn cut(keys: &str, text: &str) -> Result<Vec<String>, String> {
+    let message = message(&["1"], text);
+    let parts = built(keys).plan(&message).map_err(|error| error.to_string())?;
+    Ok(parts.iter().map(|part| read(&blueprint(keys).request(part).unwrap()).1).collect())
+}
+
+#[test]
+fn a_text_is_cut_as_it_is_coded() {
+    let (text, lengths) =
+        ("a".repeat(306), |texts: Vec<String>| texts.iter().map(String::len).collect::<Vec<_>>());
+    assert_eq!(cut("split = true\n", &text).map(lengths), Ok(vec![153, 153]));
+    assert_eq!(cut("split = true\ncoding = 2\n", &text).map(lengths), Ok(vec![67, 67, 67, 67, 38]));
+    let refused = "rejected: the text takes 3 parts, and max_parts is 1".to_owned();
+    assert_eq!(cut("max_parts = 1\ncoding = 2\n", &text[..160]), Err(refused));
+    assert_eq!(cut("max_parts = 1\n", &text[..160]).map(lengths), Ok(vec![160]));
+}
+
+#[test]
+fn of_a_text_that_cannot_be_coded_no_part_is_sent() {
+    let text = format!("{}\u{436}", "a".repeat(200));
+    let refused = "rejected: the text has a character that is not in ";
+    for (keys, what) in [
+        ("coding = 0\n", "the 7-bit alphabet, to which `coding = 0` keeps it"),
+        ("charset = 'latin1'\n", "`charset = \"latin1\"`"),
+    ] {
+        assert_eq!(cut(&format!("split = true\n{keys}"), &text), Err(format!("{refused}{what}")));
+    }
 }
 
 /// The text that Kannel makes of the parameters: without `coding` it takes UTF-8, with 2 UTF-16BE.

@@ -14,8 +14,8 @@ use crate::engines::{Engine, SendReceipt, part};
 struct Pairs;
 
 impl Engine for Pairs {
-    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Result<Vec<Part<'m>>, SendError> {
-        Ok(Part::batches(message, 2))
+    fn plan<'m>(&self, message: &'m OutgoingMessage) -> Vec<Part<'m>> {
+        Part::batches(message, 2)
     }
 
     fn send<'a>(&'a self, _part: &'a Part<'_>) -> BoxFuture<'a, Result<SendReceipt, SendError>> {
@@ -38,7 +38,7 @@ fn planned(texts: Texts, text: &str) -> Result<Vec<(String, u16, String)>, SendE
     let message = message(text);
     let parts = backend(texts).plan(&message)?.into_iter();
     let identities = |part: &Part<'_>| part.identities().map(Identity::as_str).collect::<Vec<_>>().join(" ");
-    Ok(parts.map(|part| (identities(&part), part.number, part.text.into_owned())).collect())
+    Ok(parts.map(|part| (identities(&part), part.number, part.text.to_string())).collect())
 }
 
 fn both(number: u16, text: &str) -> Vec<(String, u16, String)> {

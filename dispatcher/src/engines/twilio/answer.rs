@@ -41,9 +41,7 @@ pub(super) fn read(answer: &Answer) -> Result<SendReceipt, SendError> {
     }
     Err(match body.code.as_ref().and_then(read_code) {
         Some(code) => verdict(code, answer),
-        // Nothing is at this URL, for no message.
-        None if matches!(answer.status, 404 | 405) => answer.unavailable(),
-        None => answer.refusal(),
+        None => answer.refusal_of_all(),
     })
 }
 
@@ -121,6 +119,7 @@ mod tests {
         for (status, body, expected) in [
             (400, "{}", "rejected: status 400"),
             (404, "<html>", "unavailable: status 404"),
+            (307, "", "unavailable: status 307, a redirect, which is not followed: correct the url"),
             (503, r#"{"code":null}"#, "unavailable: status 503"),
             (400, r#"{"code":"21211"}"#, "rejected: status 400, error 21211"),
         ] {

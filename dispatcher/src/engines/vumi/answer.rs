@@ -14,12 +14,12 @@ struct PassedOn {
 
 /// What became of `part`.
 pub(super) fn read(answer: &Answer, part: &Part<'_>) -> Result<SendReceipt, SendError> {
-    if matches!(answer.status, 404 | 405) {
-        // Nothing is at this URL, for no message.
-        return Err(answer.unavailable());
-    }
     if !answer.is_success() {
-        return Err(answer.refusal());
+        return Err(answer.refusal_of_all());
+    }
+    if answer.is_cut_off() {
+        let reason = format!("status {}, but the list of those who were served broke off", answer.status);
+        return Err(SendError::Unknown { reason });
     }
     // Without a list that can be read, the status speaks for all.
     let Ok(list) = serde_json::from_slice::<Vec<PassedOn>>(&answer.body) else {
@@ -89,13 +89,50 @@ mod tests {
     fn the_statuses_of_the_relay_have_their_verdicts() {
         assert_eq!(told(401, "Unauthorized"), "unavailable: status 401");
         assert_eq!(told(404, ""), "unavailable: status 404");
+        let redirect = "unavailable: status 308, a redirect, which is not followed: correct the url";
+        assert_eq!(told(308, ""), redirect);
         assert_eq!(told(400, "Endpoint u'x' not defined"), "rejected: status 400");
         assert_eq!(told(500, "'content'"), "not sent: status 500");
     }
 
+    #[test]
+    fn of_a_list_that_broke_off_nobody_knows_who_is_on_it() {
+        let begun = || answer(200, r#"[{"message_id":"m1","to_addr":"1"},{"mess"#);
+        let message = message(&["1", "2", "3"], "x");
+        for answer in [Answer { broke_off: true, ..begun() }, Answer { is_too_large: true, ..begun() }] {
+            let error = read(&answer, &Part::batches(&message, 200)[0]).unwrap_err();
+            let told =
+                "unknown whether it was sent: status 200, but the list of those who were served broke off";
+            assert_eq!(error.to_string(), told);
+        }
+    }
+
+    /// A list, one entry for each of these; `null` for one without an address.
+    fn list(addresses: Vec<Option<&'static str>>) -> Vec<u8> {
+        let one = |to_addr| serde_json::json!({ "to_addr": to_addr });
+        addresses.into_iter().map(one).collect::<serde_json::Value>().to_string().into_bytes()
+    }
+
     proptest! {
         #[test]
-        fn no_answer_panics(status in 100..1000_u16, body in any::<Vec<u8>>(), json in r#"\[(\{"to_addr":("1"|null|2)\},?){0,4}\]"#) {
+        fn no_one_is_sent_to_who_is_not_listed(
+            addresses in prop::collection::vec(prop::option::of(prop::sample::select(&["1", "2", "+1"][..])), 0..4)
+        ) {
+            let (message, missing) = (message(&["1", "2"], "x"), 2_usize.saturating_sub(addresses.len()));
+            let body = list(addresses.clone());
+            let read = read(&Answer { body, ..answer(200, "") }, &Part::batches(&message, 2)[0]);
+            match read {
+                Ok(SendReceipt { left_out: None, .. }) => prop_assert_eq!(missing, 0),
+                Ok(SendReceipt { left_out: Some(left), .. }) => {
+                    prop_assert_eq!(left.identities.len(), missing);
+                    prop_assert!(!addresses.contains(&Some(left.identities[0].as_str())));
+                }
+                Err(_) => prop_assert!(missing > 0),
+            }
+        }
+
+        #[test]
+        fn no_answer_panics(status in 100..1000_u16, body in any::<Vec<u8>>(), json in r#"\[(\{"to_addr":("1"|null|2)\}(,\{"to_addr":"[12]"\}){0,3})?\]"#) {
             let message = message(&["1", "2"], "x");
             for body in [body, json.into_bytes()] {
                 drop(read(&Answer { body, ..answer(status, "") }, &Part::batches(&message, 2)[0]));

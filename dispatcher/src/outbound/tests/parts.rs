@@ -78,6 +78,42 @@ async fn a_text_whose_part_failed_is_not_gone_on_with_in_the_next_delivery_of_th
     assert_eq!(bench.called(), ["1", "1/2", "2", "2/2", "2/3"]);
 }
 
+/// One has the first part, another all of the text.
+#[tokio::test]
+async fn a_text_that_is_cut_otherwise_than_what_was_sent_is_left_to_a_person() {
+    let bench = splitting(&[("1/2", not_sent())], OnUnknown::DeadLetter);
+    let disposition = bench.send_to(&["1", "2"], Headers::new()).await;
+    let Disposition::Retry { headers, .. } = disposition else { panic!("{disposition:?}") };
+    assert_eq!((headers[header::SENT].as_str(), headers[header::PARTS].as_str()), (r#"["0/1","1/3"]"#, "3"));
+
+    let mut whole = splitting(&[], OnUnknown::Resend);
+    whole.outbound.backend.texts = Texts::default();
+    let disposition = whole.send_to(&["1", "2"], headers.clone()).await;
+    let Disposition::DeadLetter { class, reason, .. } = disposition else { panic!("{disposition:?}") };
+    assert_eq!(class, "unknown");
+    assert!(
+        reason.starts_with("some of the text was sent when it had 3 parts, and now it has 1:"),
+        "{reason}"
+    );
+    assert!(whole.called().is_empty());
+
+    // A person has set it back, and has it tried again.
+    let again = splitting(&[], OnUnknown::DeadLetter);
+    assert_eq!(again.send_to(&["1", "2"], headers).await, Disposition::Done);
+    assert_eq!(again.called(), ["1/2", "1/3"]);
+}
+
+#[tokio::test]
+async fn a_text_of_which_nothing_is_sent_is_cut_as_it_is_now() {
+    let mut whole = splitting(&[("1", not_sent())], OnUnknown::DeadLetter);
+    whole.outbound.backend.texts = Texts::default();
+    let disposition = whole.send_to(&["1"], Headers::new()).await;
+    let Disposition::Retry { headers, .. } = disposition else { panic!("{disposition:?}") };
+    let cut = splitting(&[], OnUnknown::DeadLetter);
+    assert_eq!(cut.send_to(&["1"], headers).await, Disposition::Done);
+    assert_eq!(cut.called(), ["1", "1/2", "1/3"]);
+}
+
 #[tokio::test]
 async fn a_text_that_is_too_long_is_dead_lettered_before_any_call() {
     let mut bench = splitting(&[], OnUnknown::DeadLetter);

@@ -3,29 +3,35 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::{Position, Url};
 
 use super::{Earlier, Phase};
 use crate::config::{
     Positive,
-    backends::is_header_name,
-    reader::{Entry, Read, Section, one_of},
+    backends::{HttpUrl, is_header_name},
+    reader::{Section, one_of},
 };
 
 /// How long a call may take when nothing else is written.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The headers that a call has anyway.
-const OWN_HEADERS: [&str; 6] =
-    ["content-length", "content-type", "host", "idempotency-key", "transfer-encoding", "x-gateway-signature"];
+const OWN_HEADERS: [&str; 7] = [
+    "content-length",
+    "content-type",
+    "host",
+    "idempotency-key",
+    "transfer-encoding",
+    "x-gateway-attempt",
+    "x-gateway-signature",
+];
 
 /// Whom to call, and when.
 #[derive(Clone, Debug)]
 pub struct Hook {
-    /// Where to. It may hold credentials, so it is never shown.
-    pub url: SecretString,
-    /// Its host and port, for logs and metrics.
-    pub peer: String,
+    /// Where to.
+    pub url: HttpUrl,
+    /// Which of the apps that call this host it is, counted from 1.
+    pub number: usize,
     /// What the calls are signed with.
     pub secret: Option<SecretString>,
     /// Additional headers.
@@ -54,26 +60,28 @@ pub(super) fn read(
     allowed: &[Phase],
     earlier: &mut Earlier,
 ) -> Option<Hook> {
-    let url = section.required_with("url", |entry| read_url(&entry));
+    let url: Option<HttpUrl> = section.required("url");
     let secret = section.optional("secret");
     let headers = read_headers(section);
     let phases = read_phases(section, default, allowed, earlier);
-    // A report has time of its own.
-    let calls = phases.iter().filter(|phase| **phase != Phase::Report).count();
-    let timeout = read_timeout(section, calls, earlier);
-    let words = [("retry", OnError::Retry), ("ignore", OnError::Ignore)];
-    let on_error = section.optional_with("on_error", |entry| one_of(&entry, &words));
-    let (url, peer) = url?;
-    Some(Hook { url, peer, secret, headers, timeout, phases, on_error: on_error.unwrap_or(OnError::Retry) })
+    let timeout = read_timeout(section, &phases, earlier);
+    let on_error = read_on_error(section, &phases);
+    let url = url?;
+    earlier.peers.push(url.peer().to_owned());
+    let number = earlier.peers.iter().filter(|peer| *peer == url.peer()).count();
+    Some(Hook { url, number, secret, headers, timeout, phases, on_error })
 }
 
-fn read_url(entry: &Entry<'_>) -> Option<(SecretString, String)> {
-    let written = String::read(entry.clone())?;
-    let url =
-        Url::parse(&written).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let Some(url) = url else { return entry.problem("an http:// or https:// URL is wanted") };
-    let peer = url[Position::BeforeHost..Position::AfterPort].to_owned();
-    Some((written.into(), peer))
+fn read_on_error(section: &mut Section<'_>, phases: &[Phase]) -> OnError {
+    let origin = section.origin_of("on_error");
+    let words = [("retry", OnError::Retry), ("ignore", OnError::Ignore)];
+    let on_error = section.optional_with("on_error", |entry| one_of(&entry, &words));
+    if on_error == Some(OnError::Retry) && phases == [Phase::Outgoing] {
+        let problem =
+            "`retry` has no effect: in `outgoing`, a message that a call fails for is sent as it is";
+        section.problem_at(&origin, "on_error", problem);
+    }
+    on_error.unwrap_or(OnError::Retry)
 }
 
 fn read_headers(section: &mut Section<'_>) -> Vec<(String, SecretString)> {
@@ -123,20 +131,30 @@ fn read_phases(
 }
 
 /// Reads the time for a call. All calls for a message together must have less than `dispatcher.app_timeout`: a message
-/// that takes longer than that is dead-lettered at once, and one whose call fails is tried again.
-fn read_timeout(section: &mut Section<'_>, calls: usize, earlier: &mut Earlier) -> Duration {
+/// that takes longer than that is dead-lettered at once, and one whose call fails is tried again. The calls for a reply have
+/// that time anew.
+fn read_timeout(section: &mut Section<'_>, phases: &[Phase], earlier: &mut Earlier) -> Duration {
     let origin = section.origin_of("timeout");
     let timeout = section.or("timeout", Positive(TIMEOUT)).0;
-    let (before, app_timeout) = (earlier.calls, earlier.app_timeout);
-    earlier.calls = before.saturating_add(timeout.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX)));
-    if before < app_timeout && earlier.calls >= app_timeout {
-        let shown = |duration| humantime::format_duration(duration);
-        let problem = format!(
-            "with this app, the calls for one message may take {}; less than dispatcher.app_timeout ({}) is wanted",
-            shown(earlier.calls),
-            shown(app_timeout),
-        );
-        section.problem_at(&origin, "timeout", problem);
+    let replies = phases.iter().filter(|phase| **phase == Phase::Outgoing).count();
+    // A report has time of its own.
+    let reports = phases.iter().filter(|phase| **phase == Phase::Report).count();
+    let app_timeout = earlier.app_timeout;
+    for (what, calls, all) in [
+        ("message", phases.len() - replies - reports, &mut earlier.calls),
+        ("reply", replies, &mut earlier.reply_calls),
+    ] {
+        let before = *all;
+        *all = before.saturating_add(timeout.saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX)));
+        if before < app_timeout && *all >= app_timeout {
+            let shown = |duration| humantime::format_duration(duration);
+            let problem = format!(
+                "with this app, the calls for one {what} may take {}; less than dispatcher.app_timeout ({}) is wanted",
+                shown(*all),
+                shown(app_timeout),
+            );
+            section.problem_at(&origin, "timeout", problem);
+        }
     }
     timeout
 }

@@ -12,7 +12,7 @@ use crate::config::{
 pub struct LoopGuard {
     /// How long a message counts.
     pub window: Duration,
-    /// How many messages of a connection are let through in that time.
+    /// How many messages of a connection are answered in that time.
     pub max_messages: usize,
     /// How many of them with the same text.
     pub max_repeats: usize,

@@ -4,7 +4,7 @@ mod answers;
 
 use std::borrow::Cow;
 
-use url::{Position, Url};
+use url::Position;
 
 pub use self::answers::{Answers, IdRule, Member, Rule};
 use super::{
@@ -13,6 +13,7 @@ use super::{
         tree::Value,
     },
     Basic, read_basic,
+    url::parse_http,
 };
 use crate::template::Template;
 
@@ -88,7 +89,15 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Http> {
         );
     }
     let headers = read_headers(section);
+    let basic_origin = section.origin_of("basic");
     let basic = section.optional_with("basic", read_basic);
+    if basic.is_some() && headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+        section.problem_at(
+            &basic_origin,
+            "basic",
+            "`headers` has an Authorization too, and one is sent; write only one",
+        );
+    }
     let answers = answers::read(section);
     Some(Http {
         url: url?,
@@ -106,13 +115,12 @@ fn read_url(section: &mut Section<'_>) -> Option<Template> {
     section.check_names(&origin, "url", &url, &HTTP_NAMES);
     // Where to is never left to a message: with any value the host is the same.
     let host_with = |value| {
-        let url = Url::parse(&url.render(|_| Some(Cow::Borrowed(value)))).ok()?;
-        let usable = matches!(url.scheme(), "http" | "https") && url.has_host();
-        usable.then(|| url[..Position::BeforePath].to_owned())
+        let url = parse_http(&url.render(|_| Some(Cow::Borrowed(value))));
+        url.map(|url| url[..Position::BeforePath].to_owned())
     };
     match (host_with("x"), host_with("1")) {
-        (Some(one), Some(other)) if one == other => {}
-        (None, None) => section.problem_at(&origin, "url", "an http:// or https:// URL is wanted"),
+        (Ok(one), Ok(other)) if one == other => {}
+        (Err(problem), Err(other)) if problem == other => section.problem_at(&origin, "url", problem),
         _ => section.problem_at(&origin, "url", "a name in braces can stand only after the host and port"),
     }
     Some(url)

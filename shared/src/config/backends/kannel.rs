@@ -10,7 +10,7 @@ use super::{
         reports::check_base,
         tree::Value,
     },
-    HttpUrl, check_own,
+    HttpUrl, Texts, check_own,
 };
 
 /// Where smsbox listens by default.
@@ -72,8 +72,8 @@ const CHARSETS: [(&str, Charset); 6] = [
     ("utf-16be", Charset::Utf16Be),
 ];
 
-/// Reads the keys of a backend that has a `rate` or not.
-pub(super) fn read(section: &mut Section<'_>, has_rate: bool) -> Option<Kannel> {
+/// Reads the keys of a backend that has a `rate` or not, and does this with its texts.
+pub(super) fn read(section: &mut Section<'_>, has_rate: bool, texts: Texts) -> Option<Kannel> {
     let fallback = if section.has("sendsms_url") { None } else { HttpUrl::fallback(DEFAULT_URL) };
     let url = section.optional("sendsms_url").or(fallback);
     let report_origin = section.origin_of("delivery_report_url");
@@ -95,13 +95,7 @@ pub(super) fn read(section: &mut Section<'_>, has_rate: bool) -> Option<Kannel> 
             }
         }
     }
-    let coding_origin = section.origin_of("coding");
-    let (coding, has_charset) = (section.optional("coding"), section.has("charset"));
-    let charset = section.optional_with("charset", |entry| read_charset(&entry));
-    if coding == Some(Coding::EightBit) && !has_charset {
-        let message = "1 sends bytes as they are; write the `charset` that they are in";
-        section.problem_at(&coding_origin, "coding", message);
-    }
+    let (coding, charset) = read_coding(section, texts);
     let batch_origin = section.origin_of("batch");
     let batch = section.or("batch", Concurrency(1)).0.into();
     if batch > 1 && has_rate {
@@ -111,6 +105,23 @@ pub(super) fn read(section: &mut Section<'_>, has_rate: bool) -> Option<Kannel> 
     }
     let params = params?.into_iter().map(|(name, Parameter(value))| (name, value)).collect();
     Some(Kannel { url: url?, params, coding, charset, batch, delivery_report_url })
+}
+
+fn read_coding(section: &mut Section<'_>, texts: Texts) -> (Option<Coding>, Option<(String, Charset)>) {
+    let origin = section.origin_of("coding");
+    let (coding, has_charset) = (section.optional("coding"), section.has("charset"));
+    let charset = section.optional_with("charset", |entry| read_charset(&entry));
+    if coding == Some(Coding::EightBit) {
+        if !has_charset {
+            let message = "1 sends bytes as they are; write the `charset` that they are in";
+            section.problem_at(&origin, "coding", message);
+        }
+        if texts.split || texts.max_parts.is_some() {
+            let message = "1 sends bytes, and characters are what is counted and cut; leave `split` and `max_parts` out";
+            section.problem_at(&origin, "coding", message);
+        }
+    }
+    (coding, charset)
 }
 
 /// The charset, with the name by which Kannel shall be told.

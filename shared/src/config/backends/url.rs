@@ -1,8 +1,8 @@
-//! [`HttpUrl`]: where an engine with a fixed URL calls its provider.
+//! [`HttpUrl`]: where an engine with a fixed URL calls its provider, and an app its web application.
 
 use std::fmt;
 
-use url::Url;
+use url::{Position, Url};
 
 use super::super::reader::{Entry, Read};
 
@@ -17,11 +17,25 @@ impl HttpUrl {
         &self.0
     }
 
+    /// Its host and port, for logs and metrics: the rest may hold credentials.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.0[Position::BeforeHost..Position::AfterPort]
+    }
+
     /// The same with `path` after its own.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
         let mut url = self.0.clone();
         url.set_path(&format!("{}/{path}", self.0.path().trim_end_matches('/')));
+        Self(url)
+    }
+
+    /// The same with `change` made to its path.
+    #[must_use]
+    pub(in crate::config) fn map_path(&self, change: impl Fn(&str) -> String) -> Self {
+        let mut url = self.0.clone();
+        url.set_path(&change(self.0.path()));
         Self(url)
     }
 
@@ -48,20 +62,24 @@ impl fmt::Debug for HttpUrl {
 
 impl Read for HttpUrl {
     fn read(entry: Entry<'_>) -> Option<Self> {
-        let text = String::read(entry.clone())?;
-        let url =
-            Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let Some(url) = url else {
-            return entry.problem("an http:// or https:// URL is wanted");
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return entry
-                .problem("a user and a password in the URL would not be sent; write them in their own keys");
+        match parse_http(&String::read(entry.clone())?) {
+            Ok(url) => Some(Self(url)),
+            Err(problem) => entry.problem(problem),
         }
-        if url.fragment().is_some() {
-            return entry
-                .problem("what follows `#` in the URL would not be sent; write `%23` if it belongs to it");
-        }
-        Some(Self(url))
     }
+}
+
+/// A URL that can be called as it is written, or what is wrong with it.
+pub(super) fn parse_http(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or("an http:// or https:// URL is wanted")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "a user and a password in the URL would not be sent; write them in their own keys, or headers",
+        );
+    }
+    if url.fragment().is_some() {
+        return Err("what follows `#` in the URL would not be sent; write `%23` if it belongs to it");
+    }
+    Ok(url)
 }

@@ -4,6 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use proptest::prelude::*;
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 #[test]
@@ -77,7 +79,11 @@ fn of_engine(engine: &Engine) -> Vec<String> {
 }
 
 fn of_hook(hook: &Hook) -> Vec<String> {
-    let secret = hook.secret.iter().chain([&hook.url]).map(|secret| secret.expose_secret().to_owned());
+    let secret = hook
+        .secret
+        .iter()
+        .map(|secret| secret.expose_secret().to_owned())
+        .chain([hook.url.get().to_string()]);
     secret.chain(secrets(&hook.headers)).collect()
 }
 

@@ -29,6 +29,16 @@ fn the_http_engine_is_read_and_its_contradictions_are_told() {
         "g.toml:7: backends.h.url: an http:// or https:// URL is wanted",
     );
     one_problem(
+        "[backends.h]\nengine = 'http'\nurl = 'http://u:p@h/{text}'\n",
+        "g.toml:7: backends.h.url: a user and a password in the URL would not be sent; write them in their own keys, or headers",
+    );
+    one_problem(
+        &format!(
+            "{http}headers = {{ authorization = 'Bearer x' }}\nbasic = {{ user = 'u', password = 'p' }}\n"
+        ),
+        "g.toml:9: backends.h.basic: `headers` has an Authorization too, and one is sent; write only one",
+    );
+    one_problem(
         &format!("{http}message_id = {{ json = 'id' }}\n"),
         r#"g.toml:8: backends.h.message_id.json: a JSON pointer starts with `/`, such as "/messages/0/id""#,
     );
@@ -99,7 +109,7 @@ fn the_contradictions_of_kannel_are_told() {
         ("sendsms_url = 'kannel:13013'", "7: backends.x.sendsms_url: an http:// or https:// URL is wanted"),
         (
             "sendsms_url = 'http://u:p@h/'",
-            "7: backends.x.sendsms_url: a user and a password in the URL would not be sent; write them in their own keys",
+            "7: backends.x.sendsms_url: a user and a password in the URL would not be sent; write them in their own keys, or headers",
         ),
         (
             "sendsms_url = 'http://h/#x'",
@@ -112,6 +122,14 @@ fn the_contradictions_of_kannel_are_told() {
         (
             "coding = 1",
             "7: backends.x.coding: 1 sends bytes as they are; write the `charset` that they are in",
+        ),
+        (
+            "split = true\ncharset = 'latin1'\ncoding = 1",
+            "9: backends.x.coding: 1 sends bytes, and characters are what is counted and cut; leave `split` and `max_parts` out",
+        ),
+        (
+            "max_parts = 3\ncharset = 'latin1'\ncoding = 1",
+            "9: backends.x.coding: 1 sends bytes, and characters are what is counted and cut; leave `split` and `max_parts` out",
         ),
         ("charset = 'utf8'", "7: backends.x.charset: `utf8` cannot be written; did you mean `utf-8`?"),
         ("batch = 0", "7: backends.x.batch: 1 to 10000 is wanted"),

@@ -1,7 +1,5 @@
 //! The apps that call a URL, and the guard: their defaults, and what is refused.
 
-use secrecy::ExposeSecret;
-
 use super::*;
 use crate::config::apps::{
     Phase,
@@ -20,13 +18,26 @@ fn hook(keys: &str) -> Hook {
 
 #[test]
 fn a_webhook_needs_its_url_only() {
-    let hook = hook("app = 'webhook'\nurl = 'https://u:p@example.org:8443/sms?key=K'\n");
-    assert_eq!(hook.url.expose_secret(), "https://u:p@example.org:8443/sms?key=K");
-    assert_eq!((hook.peer.as_str(), hook.timeout), ("example.org:8443", Duration::from_secs(10)));
+    let hook = hook("app = 'webhook'\nurl = 'https://example.org:8443/sms?key=K'\n");
+    assert_eq!(hook.url.get().as_str(), "https://example.org:8443/sms?key=K");
+    assert_eq!((hook.url.peer(), hook.timeout), ("example.org:8443", Duration::from_secs(10)));
     assert_eq!((&hook.phases[..], hook.on_error), (&[Phase::Handle][..], OnError::Retry));
     assert!(hook.secret.is_none() && hook.headers.is_empty());
     let shown = format!("{hook:?}");
-    assert!(!shown.contains("key=K") && !shown.contains("u:p"), "{shown}");
+    assert!(!shown.contains("key=K"), "{shown}");
+}
+
+#[test]
+fn the_apps_that_call_one_host_are_counted() {
+    let text = "[[apps]]\napp = 'webhook'\nurl = 'http://h/a'\ntimeout = '1s'\n\
+                [[apps]]\napp = 'webhook'\nurl = 'http://h:81/a'\ntimeout = '1s'\n\
+                [[apps]]\napp = 'forward'\nurl = 'http://h/b'\ntimeout = '1s'\n";
+    let config = parse(&format!("{MINIMAL}{text}")).unwrap();
+    let number = |app: &App| {
+        let (App::Webhook(hook) | App::Forward(hook)) = app else { panic!("{app:?}") };
+        hook.number
+    };
+    assert_eq!(config.apps.iter().map(number).collect::<Vec<_>>(), [1, 1, 2]);
 }
 
 #[test]
@@ -47,6 +58,22 @@ fn a_hook_that_cannot_be_called_is_refused() {
         ("", "g.toml:5: apps[0]: `url` is missing"),
         ("url = 'example.org/sms'", "g.toml:7: apps[0].url: an http:// or https:// URL is wanted"),
         ("url = 'ftp://h/'", "g.toml:7: apps[0].url: an http:// or https:// URL is wanted"),
+        (
+            "url = 'http://u:p@h/'",
+            "g.toml:7: apps[0].url: a user and a password in the URL would not be sent; write them in their own keys, or headers",
+        ),
+        (
+            "url = 'http://h/#x'",
+            "g.toml:7: apps[0].url: what follows `#` in the URL would not be sent; write `%23` if it belongs to it",
+        ),
+        (
+            "url = 'http://h/'\nphases = ['outgoing']\non_error = 'retry'",
+            "g.toml:9: apps[0].on_error: `retry` has no effect: in `outgoing`, a message that a call fails for is sent as it is",
+        ),
+        (
+            "url = 'http://h/'\nheaders = { X-Gateway-Attempt = 'a' }",
+            "g.toml:8: apps[0].headers.X-Gateway-Attempt: every call has this header already, with a value of the gateway's",
+        ),
         (
             "url = 'http://h/'\nphases = ['handel']",
             "g.toml:8: apps[0].phases[0]: `handel` is not known; did you mean `handle`?",
@@ -97,8 +124,16 @@ fn all_calls_for_a_message_have_less_time_than_the_apps() {
          dispatcher.app_timeout (30s) is wanted",
     );
     one_problem(
-        "[[apps]]\napp = 'webhook'\nurl = 'http://h/'\nphases = ['filter', 'handle', 'outgoing']\n",
+        "[[apps]]\napp = 'webhook'\nurl = 'http://h/'\nphases = ['filter', 'handle', 'cleanup']\n",
         "g.toml:5: apps[0].timeout: with this app, the calls for one message may take 30s; less than \
+         dispatcher.app_timeout (30s) is wanted",
+    );
+    // A reply has the time anew, for those who are asked about it.
+    let phases = "app = 'webhook'\nurl = 'http://h/'\nphases = ['filter', 'handle', 'outgoing']\n";
+    assert_eq!(hook(phases).phases.len(), 3);
+    one_problem(
+        &"[[apps]]\napp = 'webhook'\nurl = 'http://h/'\nphases = ['outgoing']\n".repeat(3),
+        "g.toml:13: apps[2].timeout: with this app, the calls for one reply may take 30s; less than \
          dispatcher.app_timeout (30s) is wanted",
     );
     assert!(

@@ -221,5 +221,5 @@ fn a_message_never_chooses_the_host() {
         let told = problems(&url(wrong));
         assert!(told.len() == 1 && told[0].starts_with("g.toml:7: backends.h.url: "), "{wrong}: {told:?}");
     }
-    assert!(parse(&format!("{MINIMAL}{}", url("https://u:p@h:1/{identity}/x?a={text}#{id}"))).is_ok());
+    assert!(parse(&format!("{MINIMAL}{}", url("https://h:1/{identity}/x?a={text}&b={id}"))).is_ok());
 }

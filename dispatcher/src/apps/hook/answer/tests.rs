@@ -29,12 +29,12 @@ fn sent(messages: Messages) -> Vec<(String, Vec<String>, String)> {
     let mut context = Context::new(message, 1, "P");
     messages.send(&mut context);
     let identities = |draft: &crate::apps::Draft| {
-        draft.identities.iter().map(|identity| identity.as_str().to_owned()).collect()
+        draft.identities().iter().map(|identity| identity.as_str().to_owned()).collect()
     };
     context
         .drafts
         .iter()
-        .map(|draft| (draft.backend.to_string(), identities(draft), draft.text.clone()))
+        .map(|draft| (draft.backend().to_string(), identities(draft), draft.text().to_owned()))
         .collect()
 }
 
@@ -75,6 +75,8 @@ fn who_answers_the_message_has_claimed_it_unless_it_says_otherwise() {
         ("{}", false),
         (r#"{"messages": []}"#, false),
         (r#"{"messages": [{"text": "x"}]}"#, true),
+        (r#"{"messages": [{"text": "x", "identities": []}]}"#, false),
+        (r#"{"messages": [{"text": "x", "identities": []}, {"text": "y"}]}"#, true),
         (r#"{"handled": true}"#, true),
         (r#"{"handled": false, "messages": [{"text": "x"}]}"#, false),
         (r#"{"handled": null, "messages": [{"text": "x"}]}"#, true),
