@@ -19,6 +19,7 @@ on_every_shape!(
     a_wrong_secret_is_refused_and_the_message_is_kept,
     a_webhook_that_fails_is_asked_again_with_the_same_key,
     what_a_forward_copies_is_answered_by_others,
+    an_application_that_fails_on_the_way_out_holds_nothing_back_and_is_counted,
 );
 
 const SECRET: &str = "the secret of both";
@@ -126,6 +127,27 @@ async fn what_a_forward_copies_is_answered_by_others(shape: Shape) -> Result<()>
     assert_eq!((&came["phase"], &came["text"]), (&"parse".into(), &"echo hello".into()));
     assert_eq!((&went["phase"], &went["text"]), (&"outgoing".into(), &"hello".into()));
     assert_eq!(went["in_response_to"], came["id"]);
+    stack.finish().await
+}
+
+async fn an_application_that_fails_on_the_way_out_holds_nothing_back_and_is_counted(
+    shape: Shape,
+) -> Result<()> {
+    let application = Provider::start()?;
+    application.behave(Answer::new(500, "Internal Server Error"));
+    let keys = "phases = ['outgoing']";
+    let stack = Stack::start(shape, &config("webhook", &application.url("/sms"), keys), &["b"]).await?;
+    stack.accept("/backends/b/", "1", "echo hello").await?;
+    stack.expect_sent("b", "1", &["hello"]).await?;
+    stack.expect_logged("failed in outgoing; sent all the same").await?;
+    let mut counted = 0.0;
+    for url in stack.admin_urls("/metrics") {
+        let page = stack.client().get(url).send().await?.text().await?;
+        let lines =
+            page.lines().filter(|line| line.starts_with("gateway_ignored_errors_total{app=\"webhook "));
+        counted += lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+    }
+    assert!((counted - 1.0).abs() < f64::EPSILON, "{counted}");
     stack.finish().await
 }
 

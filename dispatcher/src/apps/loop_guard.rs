@@ -1,5 +1,6 @@
-//! The `loop-guard` app: does not answer a connection that answers our answers for ever, such as an operator's robot. Without an
-//! answer of ours there is no loop; and what it says reaches the apps all the same, because it may be somebody who reports a lot.
+//! The `loop-guard` app: does not answer a connection that answers our answers for ever, such as an operator's robot.
+//! Without an answer of ours there is no loop. What it says reaches the apps all the same: it may be somebody who reports
+//! a lot.
 //!
 //! Pure but for its memory, which is of this process alone and bounded: each message is judged by when it was accepted, so
 //! a backlog is no flood, and a message that is tried again is not counted again.

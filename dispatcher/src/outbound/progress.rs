@@ -65,7 +65,8 @@ impl Progress {
         }
     }
 
-    /// Notes that the text goes out in these parts, unless some of it is sent that was cut otherwise: nobody can say what is left.
+    /// Notes that the text goes out in these parts, unless some of it is sent that was cut otherwise: then nobody can say
+    /// what is left.
     pub(super) fn goes_on_with(&mut self, parts: &[Part<'_>]) -> Result<(), SendError> {
         let (then, now) = (self.parts, parts.iter().map(|part| part.number).max().unwrap_or(1));
         if !self.sent.is_empty() && then != 0 && then != now {
