@@ -221,8 +221,8 @@ async fn the_log_tells_what_an_operator_can_mend() -> Result<()> {
                           auth = {{ basic = {{ user = 'u', password = 'p' }} }}\n"
     );
     let mut gateway = gateway(folder.path(), &config, &[]).await?;
-    for (path, status) in [("/none", "404"), ("/closed?identity=1", "401"), ("/one?identity=1&text=x", "400")]
-    {
+    let closed = ("/closed?identity=1", "401");
+    for (path, status) in [("/none", "404"), closed, closed, ("/one?identity=1&text=x", "400")] {
         let answer =
             read_to_end(&send(&gateway.ingress_url("/")?, &format!("GET {path} HTTP/1.0\r\n\r\n"))?)?;
         assert!(answer.contains(status), "{answer}");
@@ -231,8 +231,10 @@ async fn the_log_tells_what_an_operator_can_mend() -> Result<()> {
     assert_eq!(gateway.wait_exit(DEADLINE).await?, 0);
     let log = gateway.stderr();
     let refused: Vec<&String> = log.iter().filter(|line| line.contains("refused")).collect();
-    assert_eq!(refused.len(), 1, "{log:?}");
-    assert!(refused[0].contains("identity: select one of") && !refused[0].contains("123"), "{refused:?}");
+    // Of the two without credentials the first.
+    assert_eq!(refused.len(), 2, "{log:?}");
+    assert!(refused[0].contains("reason=\"credentials\""), "{refused:?}");
+    assert!(refused[1].contains("identity: select one of") && !refused[1].contains("123"), "{refused:?}");
     Ok(())
 }
 
