@@ -22,7 +22,7 @@ const HTTP: &str = "[backends.b]\nengine = 'http'\nurl = 'https://sms.example.or
 
 const TESTER: &str = "[backends.b]\nengine = 'httptester'\n";
 
-const HOOKS: &str = "[[apps]]\napp = 'forward'\nurl = 'http://u:secret@archive.example.org'\nphases = ['parse', 'outgoing']\ntimeout = '1s'\n\
+const HOOKS: &str = "[[apps]]\napp = 'forward'\nurl = 'http://archive.example.org/?key=secret'\nphases = ['parse', 'outgoing']\ntimeout = '1s'\n\
     [[apps]]\napp = 'webhook'\nurl = 'http://127.0.0.1:9/secret'\nsecret = 'secret'\nheaders = { X-Key = 'secret' }\n";
 
 fn config(text: &str) -> Config {
