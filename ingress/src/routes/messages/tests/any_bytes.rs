@@ -209,7 +209,10 @@ proptest! {
     fn nothing_that_is_signed_panics_and_its_signature_is_right(
         request in request(&SIGNED, &[Method::GET, Method::POST]).prop_map(signed),
     ) {
+        // Twilio signs parameters: without any that can be read there is nothing to compare.
+        let is_of_twilio = !["/hmac", "/timed"].contains(&request.uri.path());
+        let is_unreadable = is_of_twilio && Params::body(&request, encoding_rs::UTF_8, false).is_err();
         let status = answered(request);
-        prop_assert!([200, 400, 405, 413].contains(&status), "{}", status);
+        prop_assert!([200, 400, 405, 413].contains(&status) || is_unreadable && status == 403, "{}", status);
     }
 }
