@@ -4,6 +4,8 @@ mod habits;
 
 mod receiving;
 
+mod reports;
+
 use anyhow::Result;
 use integration_tests::{
     kannel::{BACKEND, Kannel, OnAir, PASSWORD, UNROUTABLE},

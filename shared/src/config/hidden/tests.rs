@@ -27,16 +27,16 @@ fn of_a_url_the_host_is_left() {
 
 const SECRETS: &str = "[queue]\nurl = 'embedded:x'\n\
     [backends.a]\nengine = 'http'\nurl = 'https://h/SECRET/{identity}?SECRET={text}&SECRET'\n\
-    headers = { Authorization = 'Bearer SECRET', X-Id = '{id}' }\nbasic = { user = 'u', password = 'SECRET' }\n\
+    headers = { X-Key = 'Bearer SECRET', X-Id = '{id}' }\nbasic = { user = 'u', password = 'SECRET' }\n\
     json = { key = 'SECRET', pin = 5319, list = ['SECRET', { text = 'SECRET {text}' }], flash = true }\n\
-    [backends.b]\nengine = 'http'\nurl = 'https://SECRET@h'\nform = { key = '${KEY}', to = '{identity}' }\n\
+    [backends.b]\nengine = 'http'\nurl = 'https://h'\nform = { key = '${KEY}', to = '{identity}' }\n\
     [backends.c]\nengine = 'http'\nurl = 'https://h'\nquery = { key = '${KEY}{text}' }\n\
     [backends.d]\nengine = 'kannel'\nsendsms_url = 'http://h/s?key=SECRET'\n\
     sendsms_params = { username = 'SECRET', password = '${KEY}', smsc = 5319 }\n\
     [backends.e]\nengine = 'twilio'\naccount_sid = 'AC1'\nauth_token = 'SECRET'\nfrom = '123'\n\
     [backends.f]\nengine = 'vumi'\nsendsms_url = 'http://h/s?SECRET'\nsendsms_user = 'u'\nsendsms_pass = 'SECRET'\n\
     sendsms_params = { more = { list = [5319, 'SECRET'] }, token = 'SECRET' }\n\
-    [[apps]]\napp = 'webhook'\nurl = 'https://u:SECRET@h/SECRET'\nsecret = 'SECRET'\nheaders = { A = 'SECRET' }\n\
+    [[apps]]\napp = 'webhook'\nurl = 'https://h/SECRET'\nsecret = 'SECRET'\nheaders = { A = 'SECRET' }\n\
     [[apps]]\napp = 'forward'\nurl = 'https://h?SECRET'\n";
 
 /// All that engines and apps could show.
@@ -119,11 +119,11 @@ fn what_may_be_a_secret_is_hidden_and_what_the_message_gives_is_not() {
     let config = Config::parse("test", SECRETS, &environment).unwrap();
     let expected = [
         "https://h/HIDDEN/<identity>?HIDDEN=<text>&HIDDEN",
-        "Authorization=HIDDEN",
+        "X-Key=HIDDEN",
         "X-Id=<id>",
         "{key: HIDDEN pin: \"HIDDEN\" list: [HIDDEN {text: HIDDEN<text>}] flash: true}",
         "HIDDEN",
-        "https://HIDDEN@h",
+        "https://h",
         "key=HIDDEN",
         "to=<identity>",
         "https://h",
@@ -138,9 +138,9 @@ fn what_may_be_a_secret_is_hidden_and_what_the_message_gives_is_not() {
         r#"{"more":{"list":["HIDDEN","HIDDEN"]},"token":"HIDDEN"}"#,
         "HIDDEN",
         "HIDDEN",
-        "https://HIDDEN@h/HIDDEN",
+        "https://h/HIDDEN",
         "A=HIDDEN",
-        "https://h?HIDDEN",
+        "https://h/?HIDDEN",
     ];
     assert_eq!(shown(&config.without_secrets()), expected);
 }

@@ -6,18 +6,19 @@ use crate::report::State::{self, Buffered, Delivered, Failed, Queued, Sent};
 /// The reports of a provider.
 struct Known {
     reference: Option<&'static str>,
-    external_id: &'static str,
+    external_id: Option<&'static str>,
     state: &'static [&'static str],
     identity: Option<&'static str>,
     detail: &'static str,
     states: &'static [(&'static str, State)],
 }
 
-/// What our `dlr-url` asks for, as that of RapidSMS: `%I`, `%d`, `%p` and `%A` of
-/// <https://www.kannel.org/download/1.4.5/userguide-1.4.5/userguide.html>, "Delivery reports".
+/// What our `dlr-url` asks for, as that of RapidSMS: `%d`, `%p` and `%A` of
+/// <https://www.kannel.org/download/1.4.5/userguide-1.4.5/userguide.html>, "Delivery reports". `%I` is no name of the part: each
+/// report of it has another.
 const KANNEL: Known = Known {
     reference: Some("message_id"),
-    external_id: "sms_id",
+    external_id: None,
     state: &["status"],
     identity: Some("identity"),
     detail: "status_text",
@@ -27,7 +28,7 @@ const KANNEL: Known = Known {
 /// <https://www.twilio.com/docs/messaging/guides/track-outbound-message-status>
 const TWILIO: Known = Known {
     reference: Some("message_id"),
-    external_id: "MessageSid",
+    external_id: Some("MessageSid"),
     state: &["MessageStatus", "SmsStatus"],
     identity: Some("To"),
     detail: "ErrorCode",
@@ -48,7 +49,7 @@ const TWILIO: Known = Known {
 /// The events of `vumi/message.py`: an acknowledgement, a refusal, or a report, which has a status of its own.
 const VUMI: Known = Known {
     reference: None,
-    external_id: "/user_message_id",
+    external_id: Some("/user_message_id"),
     state: &["/delivery_status", "/event_type"],
     identity: None,
     detail: "/nack_reason",
@@ -72,7 +73,7 @@ pub(super) fn of(form: &Form) -> Option<(Places, Vec<(String, State)>)> {
     let places = Places {
         each: None,
         reference: known.reference.map(str::to_owned),
-        external_id: Some(known.external_id.to_owned()),
+        external_id: known.external_id.map(str::to_owned),
         state: known.state.iter().map(|place| (*place).to_owned()).collect(),
         identity: known.identity.map(str::to_owned),
         detail: Some(known.detail.to_owned()),

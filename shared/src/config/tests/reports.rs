@@ -79,7 +79,7 @@ fn what_a_provider_is_known_to_say_can_be_added_to() {
     let reports = &config.reports["k"];
     assert_eq!((reports.states[0].clone(), reports.states.len()), (("32".to_owned(), State::Buffered), 6));
     assert_eq!(reports.places.reference.as_deref(), Some("ref"));
-    assert_eq!(reports.places.external_id.as_deref(), Some("sms_id"));
+    assert_eq!(reports.places.identity.as_deref(), Some("identity"));
 }
 
 #[test]
