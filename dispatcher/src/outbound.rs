@@ -208,7 +208,7 @@ impl Outbound {
             taken.pairs().for_each(|pair| self.recent.remember(pair.id(), Instant::now()));
             turn.progress.sent(&taken);
             if let Some(notes) = &self.notes {
-                notes.taken(turn.queued, &taken, &receipt.external_ids).await;
+                notes.taken(turn.queued, &taken, &receipt.external_ids, turn.hold).await;
             }
         }
         if let (Some(left), Some(LeftOut { error, .. })) = (left, receipt.left_out) {

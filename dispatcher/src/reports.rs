@@ -72,6 +72,9 @@ impl Reports {
         self.router.report(report).await.map_err(|error| {
             let (reason, headers) = (Chain(&error).to_string(), Headers::new());
             tracing::error!(message_id = %report.message_id, attempt = queued.attempts() + 1, %reason, "report not told");
+            if error.is_over_time() {
+                return Disposition::DeadLetter { class: "over_time", reason, headers };
+            }
             Disposition::Retry { class: "app_failed", reason, headers }
         })
     }

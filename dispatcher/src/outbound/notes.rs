@@ -13,7 +13,10 @@ use shared::{
     trace,
 };
 
-use crate::engines::{Pair, Part};
+use crate::{
+    engines::{Pair, Part},
+    lanes::Hold,
+};
 
 /// Notes the parts of one backend.
 pub(super) struct Notes {
@@ -36,7 +39,13 @@ impl Notes {
 
     /// Notes that `part`, made of the `queued` message, was taken. The provider has one id for the call, or one for each
     /// identity.
-    pub(super) async fn taken(&self, queued: &Message, part: &Part<'_>, external_ids: &[String]) {
+    pub(super) async fn taken(
+        &self,
+        queued: &Message,
+        part: &Part<'_>,
+        external_ids: &[String],
+        hold: Hold<'_>,
+    ) {
         let pairs: Vec<Pair<'_>> = part.pairs().collect();
         let external_id = |place: usize| match external_ids {
             [one] => Some(one.clone()),
@@ -47,7 +56,11 @@ impl Notes {
             .iter()
             .enumerate()
             .map(|(place, pair)| self.publish(queued, part, pair, external_id(place)));
-        join_all(notes).await;
+        tokio::select! {
+            _ = join_all(notes) => {}
+            // Whoever gets the message sends the part again, and notes that.
+            () = hold.lost() => {}
+        }
     }
 
     /// Returns when the note is in the queue. A stop does not wait for a broker that is away: without the note, a report

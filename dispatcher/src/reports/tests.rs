@@ -24,11 +24,12 @@ const REFERENCE: &str = "00000000-0000-0000-0000-000000000007.1.0";
 
 type Told = (Option<Identity>, State);
 
-/// Keeps what it is told, unless it fails.
+/// Keeps what it is told, unless it fails or never ends.
 #[derive(Clone, Default)]
 struct Listener {
     told: Arc<Mutex<Vec<Told>>>,
     fails: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl App for Listener {
@@ -38,6 +39,9 @@ impl App for Listener {
 
     fn report<'a>(&'a self, report: &'a DeliveryReport) -> Step<'a, ()> {
         Step::later(async move {
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             if self.fails.load(Ordering::Relaxed) {
                 return Err("away".into());
             }
@@ -133,6 +137,15 @@ async fn what_nobody_knows_is_kept() {
         assert_eq!(class, "unmatched");
     }
     assert!(bench.told().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_without_an_end_holds_up_the_others_once() {
+    let bench = Bench::new();
+    bench.listener.hangs.store(true, Ordering::Relaxed);
+    let disposition = bench.report(Some(REFERENCE), None, State::Sent).await;
+    let Disposition::DeadLetter { class, .. } = disposition else { panic!("{disposition:?}") };
+    assert_eq!(class, "over_time");
 }
 
 #[tokio::test]
