@@ -153,7 +153,7 @@ impl Dispatcher {
             running.push(incoming.start(deliveries, inbound, &self.config, lifecycle));
         }
         if let Some((reports, deliveries)) = consumers.next() {
-            let work = Reports::new(self.router);
+            let work = Reports::new(self.router, &self.config);
             running.push(reports.start(deliveries, work, &self.config, lifecycle));
         }
         for ((name, backend), (outgoing, deliveries)) in self.engines.into_iter().zip(consumers) {

@@ -220,10 +220,12 @@ impl Outbound {
     fn note_sent(&self, turn: &Turn<'_>, part: &Part<'_>, external_ids: &[String]) {
         self.sent.increment(part.identities().len() as u64);
         self.latency.record(clock::now().since(turn.message.accepted_at));
-        let (external_id, number) = (external_ids.join(","), part.number);
+        let external_ids = external_ids.join(",");
+        // Some have the number in it.
+        let (external_id, number) = (self.privacy.show(&external_ids), part.number);
         let (identity, text) = (part.shown(self.privacy), self.privacy.show(&part.text));
         let message_id = &turn.queued.id;
-        tracing::info!(%message_id, backend = %self.name, part = number, %identity, %text, external_id, "sent");
+        tracing::info!(%message_id, backend = %self.name, part = number, %identity, %text, %external_id, "sent");
     }
 
     fn note(&self, queued: &Message, error: &SendError) {

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
+    config::Config,
     message::{BackendName, MessageId},
     queue::{Disposition, Headers, Message},
     report::{Reference, Report},
-    telemetry::Chain,
+    telemetry::{Chain, Privacy},
 };
 
 use self::ledger::{Finding, Ledger};
@@ -31,12 +32,13 @@ const UNMATCHED: &str = "unmatched";
 pub(crate) struct Reports {
     router: Arc<Router>,
     ledger: Mutex<Ledger>,
+    privacy: Privacy,
 }
 
 impl Reports {
     /// Tells the apps of `router`.
-    pub(crate) fn new(router: Arc<Router>) -> Self {
-        Self { router, ledger: Mutex::default() }
+    pub(crate) fn new(router: Arc<Router>, config: &Config) -> Self {
+        Self { router, ledger: Mutex::default(), privacy: Privacy::new(&config.logging) }
     }
 
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
@@ -60,11 +62,10 @@ impl Reports {
         let (backend, state) = (report.backend.to_string(), report.state.name());
         metrics::counter!("gateway_reports_total", "backend" => backend, "state" => state, "outcome" => outcome)
             .increment(1);
-        let external_id = report.external_id.as_deref().unwrap_or_default();
+        // Some have the number in it.
+        let external_id = self.privacy.show(report.external_id.as_deref().unwrap_or_default());
         let reference = report.reference.as_deref().unwrap_or_default();
-        tracing::info!(
-            message_id = reference, backend = %report.backend, external_id, %state, outcome, "delivery report"
-        );
+        tracing::info!(reference, backend = %report.backend, %external_id, %state, outcome, "delivery report");
         disposition
     }
 

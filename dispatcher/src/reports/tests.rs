@@ -61,7 +61,7 @@ impl Bench {
         let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
         let listener = <Listener as Default>::default();
         let router = Router::new(vec![Box::new(listener.clone())], &config);
-        Self { reports: Reports::new(Arc::new(router)), listener }
+        Self { reports: Reports::new(Arc::new(router), &config), listener }
     }
 
     async fn run(&self, report: Report, attempts: u32) -> Disposition {
