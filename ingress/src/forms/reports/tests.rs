@@ -150,6 +150,53 @@ fn one_document_may_have_many_reports() {
 }
 
 #[test]
+fn the_reports_of_the_recipes_are_read_by_their_pages() {
+    for (page, backend, kind, body, state) in [
+        (
+            include_str!("../../../../docs/backends/africastalking.md"),
+            "africastalking",
+            testing::URLENCODED,
+            "id=x1&status=Success&phoneNumber=%2B254711000111&networkCode=63902",
+            State::Delivered,
+        ),
+        (
+            include_str!("../../../../docs/backends/infobip.md"),
+            "infobip",
+            "application/json",
+            r#"{"results":[{"messageId":"x1","to":"254711000111","status":{"groupName":"UNDELIVERABLE"},"error":{"name":"EC_ABSENT"}}]}"#,
+            State::Failed,
+        ),
+        (
+            include_str!("../../../../docs/backends/vonage.md"),
+            "vonage",
+            "application/json",
+            r#"{"message_uuid":"x1","to":"254711000111","from":"VIA","status":"submitted","channel":"sms"}"#,
+            State::Sent,
+        ),
+        (
+            include_str!("../../../../docs/backends/smsgate.md"),
+            "phone",
+            "application/json",
+            r#"{"event":"sms:delivered","id":"e","payload":{"messageId":"x1","recipient":"+254711000111"}}"#,
+            State::Delivered,
+        ),
+    ] {
+        let examples = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let table = examples.last().unwrap().replace(&format!("backend = \"{backend}\""), "backend = 'b'");
+        let table = table.split("${").map(|text| text.replace("_TOKEN}", "")).collect::<String>();
+        let reported = read(&form("engine = 'httptester'", &table), &testing::post(kind, body)).unwrap();
+        let [Reported { state: told, external_id, identity, .. }] = &reported[..] else {
+            panic!("{backend}")
+        };
+        assert_eq!((*told, external_id.as_deref()), (state, Some("x1")), "{backend}");
+        assert!(
+            identity.as_ref().is_some_and(|number| number.as_str().ends_with("254711000111")),
+            "{backend}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_refused() {
     for (query, told) in [
         (String::new(), "status: this field is required"),
