@@ -68,7 +68,7 @@ impl Outbound {
     ) -> Self {
         let label = name.to_string();
         Self {
-            notes: Notes::new(&name, queue, config, lifecycle),
+            notes: Notes::new(&name, queue, config),
             name,
             limit: Limit::new(backend.rate),
             backend,
@@ -208,7 +208,7 @@ impl Outbound {
             taken.pairs().for_each(|pair| self.recent.remember(pair.id(), Instant::now()));
             turn.progress.sent(&taken);
             if let Some(notes) = &self.notes {
-                notes.taken(turn.queued, &taken, &receipt.external_ids, turn.hold).await;
+                notes.taken(turn.queued, &taken, &receipt.external_ids).await;
             }
         }
         if let (Some(left), Some(LeftOut { error, .. })) = (left, receipt.left_out) {

@@ -46,18 +46,19 @@ impl Reports {
     }
 
     async fn judge(&self, queued: &Message, report: Report) -> Disposition {
-        let finding = self.ledger().find(&report);
+        let entry = self.ledger().learn(&report);
+        let finding = entry.map(|entry| (entry, self.ledger().find(entry, &report)));
         let (outcome, disposition) = match finding {
-            Finding::New(told) => match self.tell(queued, &told).await {
+            Some((entry, Finding::New(told))) => match self.tell(queued, &told).await {
                 Ok(()) => {
-                    self.ledger().enter(&report, &told);
+                    self.ledger().told(entry, report.state);
                     ("new", Disposition::Done)
                 }
                 Err(disposition) => ("failed", disposition),
             },
-            Finding::Repeat => ("repeat", Disposition::Done),
-            Finding::Late => ("late", Disposition::Done),
-            Finding::Unmatched => ("unmatched", unmatched(queued, &report)),
+            Some((_, Finding::Repeat)) => ("repeat", Disposition::Done),
+            Some((_, Finding::Late)) => ("late", Disposition::Done),
+            None => (UNMATCHED, unmatched(queued, &report)),
         };
         let (backend, state) = (report.backend.to_string(), report.state.name());
         metrics::counter!("gateway_reports_total", "backend" => backend, "state" => state, "outcome" => outcome)
@@ -89,7 +90,7 @@ fn unmatched(queued: &Message, report: &Report) -> Disposition {
         return Disposition::Retry { class, reason, headers };
     }
     let reason = match report.reference {
-        Some(_) => "it is about a part that another gateway has sent: its reference is none of ours",
+        Some(_) => "it is about a part that was not sent through this backend: its reference is none of ours",
         None => {
             "no part with this id of the provider's is known: it was sent before the last start, or by another"
         }

@@ -103,13 +103,18 @@ impl Router {
         self.finish(vec![Draft(message)]).await.0
     }
 
-    /// Tells all apps of a delivery report.
+    /// Tells all apps of a delivery report, each with the whole of the time: one that fails keeps it from no other.
     pub async fn report(&self, report: &DeliveryReport) -> Result<(), RouteError> {
-        let deadline = Instant::now() + self.app_timeout;
+        let mut failure: Option<RouteError> = None;
         for app in &self.apps {
-            app.report(report).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Report))?;
+            let deadline = Instant::now() + self.app_timeout;
+            let told = app.report(report).done_by(deadline).await;
+            if let Err(error) = told.map_err(failed(app.as_ref(), Phase::Report)) {
+                // What may be mended is tried again, whoever else took too long.
+                failure = Some(failure.filter(|earlier| !earlier.is_over_time()).unwrap_or(error));
+            }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     async fn run_phases(

@@ -141,6 +141,29 @@ async fn a_queue_with_other_arguments_is_migrated_as_the_error_says() -> Result<
     site.stack.finish().await
 }
 
+/// As builds had it that knew no reports: without a single active consumer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_of_reports_is_migrated_with_its_reports() -> Result<()> {
+    let mut site = Site::stopped(CONFIG).await?;
+    site.declare_otherwise("reports", &site.prefix, "report.#").await?;
+    let (id, now) = (uuid::Uuid::new_v4(), shared::clock::now().0);
+    let report = format!(
+        "{{\"type\":\"report.v1\",\"id\":\"{id}\",\"accepted_at\":{now},\"backend\":\"b\",\"reference\":\"{id}.1.0\",\
+         \"state\":\"delivered\"}}"
+    );
+    for _ in 0..3 {
+        site.stack.queues()?.publish("report.b", BasicProperties::default(), report.as_bytes()).await?;
+    }
+    let refused = site.stack.tool(&[]).await?;
+    let command = format!("run: dispatcher queues migrate {}\n", site.full("reports"));
+    ensure!(refused.code == 69 && refused.stderr.contains(&command), "{refused:?}");
+    let told = site.migrate("reports", 0).await?;
+    ensure!(told.contains("messages brought back: 3"), "{told}");
+    site.stack.start_again(|config| config).await?;
+    site.stack.expect_logged("delivery report").await?;
+    site.stack.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_that_was_killed_anywhere_is_finished_by_the_next() -> Result<()> {
     let site = Site::stopped(CONFIG).await?;

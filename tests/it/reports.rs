@@ -154,8 +154,30 @@ async fn an_app_that_is_away_is_told_later(shape: Shape) -> Result<()> {
     let reference = scene.send("+1").await?;
     scene.listener.stop();
     assert_eq!(scene.report("k", &[json!({ "ref": reference, "status": "DELIVRD" })]).await?, 200);
+    scene.stack.expect_logged("report not told").await?;
     scene.listener.restart()?;
     scene.listener.wait_for(2, DEADLINE).await?;
     assert_eq!(states(&scene.told("+1")?), ["queued", "delivered"]);
+    scene.stack.finish().await
+}
+
+/// Who stands by takes over, and understands our name of a part that it has never heard of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dispatcher_that_is_killed_leaves_the_reports_to_the_next() -> Result<()> {
+    let mut scene = Scene::start(Shape::Pair { ingress: 1, dispatchers: 1 }).await?;
+    let reference = scene.send("+1").await?;
+    scene.stack.start_sender().await?;
+    scene.stack.kill_senders()?;
+    scene.stack.start_sender().await?;
+    for status in ["accepted", "accepted", "DELIVRD", "accepted"] {
+        assert_eq!(scene.report("k", &[json!({ "ref": reference, "status": status })]).await?, 200);
+    }
+    scene.settle("+2").await?;
+    let told = scene.listener.requests().iter().map(Request::json).collect::<Result<Vec<Value>>>()?;
+    let of_it: Vec<Value> = told
+        .into_iter()
+        .filter(|document| reference.starts_with(document["message_id"].as_str().unwrap_or("?")))
+        .collect();
+    assert_eq!(states(&of_it), ["queued", "sent", "delivered"]);
     scene.stack.finish().await
 }

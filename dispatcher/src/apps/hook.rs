@@ -4,6 +4,8 @@ pub(super) mod answer;
 
 pub(super) mod request;
 
+mod rest;
+
 use shared::{
     clock,
     config::{
@@ -14,9 +16,14 @@ use shared::{
         },
     },
     lifecycle::{Exit, Failure},
+    message::MessageId,
 };
+use tokio::time::Instant;
 
-use self::request::{ATTEMPT, IDEMPOTENCY_KEY, Request, SIGNATURE};
+use self::{
+    request::{ATTEMPT, IDEMPOTENCY_KEY, Request, SIGNATURE},
+    rest::Rest,
+};
 use super::{AppError, DeliveryReport, Step};
 use crate::engines::{
     calls::Calls,
@@ -30,6 +37,8 @@ pub(super) struct Hook {
     client: Client,
     post: JsonPost,
     settings: Settings,
+    /// From reports: they are told one at a time, and one URL that hangs would hold up all.
+    rest: Rest,
 }
 
 impl Hook {
@@ -44,7 +53,7 @@ impl Hook {
         let client = Client::new(&name, settings.timeout, config.dispatcher.concurrency, calls)?;
         let unusable = || Failure::new(Exit::Unavailable, format!("{name}: no request can have its headers"));
         let post = JsonPost::new(&settings.url, &settings.headers).ok_or_else(unusable)?;
-        Ok(Self { name, client, post, settings })
+        Ok(Self { name, client, post, settings, rest: Rest::default() })
     }
 
     /// The app's name. Of the URL it has the host only: the rest may hold credentials.
@@ -65,6 +74,40 @@ impl Hook {
     ) -> Result<A, AppError> {
         let Request { id, phase, .. } = request;
         let answer = self.post(request).await.and_then(|answer| read(&answer));
+        self.outcome(id, phase, answer)
+    }
+
+    /// Tells of a report. What is answered counts for nothing: there is nobody to answer.
+    pub(super) fn tell<'a>(&'a self, report: &'a DeliveryReport) -> Step<'a, ()> {
+        if !self.is_called_in(Phase::Report) {
+            return Step::ready(());
+        }
+        Step::later(async move {
+            let request = Request::report(report);
+            let told = if self.rest.is_over(Instant::now()) {
+                self.tell_now(request).await
+            } else {
+                Err("it has failed just before".to_owned())
+            };
+            self.outcome(report.id, Phase::Report, told)
+        })
+    }
+
+    async fn tell_now(&self, request: Request) -> Result<(), String> {
+        let begun = Instant::now();
+        let answer = self.post(request).await;
+        if answer.is_err() {
+            self.rest.begin(Instant::now(), begun.elapsed());
+        }
+        answer.map(drop)
+    }
+
+    fn outcome<A: Default>(
+        &self,
+        id: MessageId,
+        phase: Phase,
+        answer: Result<A, String>,
+    ) -> Result<A, AppError> {
         match (answer, self.settings.on_error) {
             (Ok(answer), _) => Ok(answer),
             (Err(reason), OnError::Retry) => Err(reason.into()),
@@ -74,14 +117,6 @@ impl Hook {
                 Ok(A::default())
             }
         }
-    }
-
-    /// Tells of a report. What is answered counts for nothing: there is nobody to answer.
-    pub(super) fn tell<'a>(&'a self, report: &'a DeliveryReport) -> Step<'a, ()> {
-        if !self.is_called_in(Phase::Report) {
-            return Step::ready(());
-        }
-        Step::later(self.call(Request::report(report), |_| Ok(())))
     }
 
     /// The answer, when it is a success; else why not, without personal data.

@@ -3,49 +3,36 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use metrics::Counter;
 use shared::{
     clock,
     config::Config,
-    lifecycle::Lifecycle,
     message::BackendName,
-    queue::{Headers, Message, Publish, Route, header, publish_until_taken},
+    queue::{Headers, Message, Publish, Route, header},
     report::{Reference, Report, Reported, State},
     trace,
 };
 
-use crate::{
-    engines::{Pair, Part},
-    lanes::Hold,
-};
+use crate::engines::{Pair, Part};
 
 /// Notes the parts of one backend.
 pub(super) struct Notes {
     queue: Arc<dyn Publish>,
     backend: BackendName,
-    lifecycle: Lifecycle,
+    lost: Counter,
 }
 
 impl Notes {
     /// The notes of `backend`, if its provider reports.
-    pub(super) fn new(
-        backend: &BackendName,
-        queue: &Arc<dyn Publish>,
-        config: &Config,
-        lifecycle: &Lifecycle,
-    ) -> Option<Self> {
-        let (queue, lifecycle) = (Arc::clone(queue), lifecycle.clone());
-        config.reports.contains_key(backend).then(|| Self { queue, backend: backend.clone(), lifecycle })
+    pub(super) fn new(backend: &BackendName, queue: &Arc<dyn Publish>, config: &Config) -> Option<Self> {
+        let lost = || metrics::counter!("gateway_lost_notes_total", "backend" => backend.to_string());
+        let notes = || Self { queue: Arc::clone(queue), backend: backend.clone(), lost: lost() };
+        config.reports.contains_key(backend).then(notes)
     }
 
     /// Notes that `part`, made of the `queued` message, was taken. The provider has one id for the call, or one for each
     /// identity.
-    pub(super) async fn taken(
-        &self,
-        queued: &Message,
-        part: &Part<'_>,
-        external_ids: &[String],
-        hold: Hold<'_>,
-    ) {
+    pub(super) async fn taken(&self, queued: &Message, part: &Part<'_>, external_ids: &[String]) {
         let pairs: Vec<Pair<'_>> = part.pairs().collect();
         let external_id = |place: usize| match external_ids {
             [one] => Some(one.clone()),
@@ -56,15 +43,12 @@ impl Notes {
             .iter()
             .enumerate()
             .map(|(place, pair)| self.publish(queued, part, pair, external_id(place)));
-        tokio::select! {
-            _ = join_all(notes) => {}
-            // Whoever gets the message sends the part again, and notes that.
-            () = hold.lost() => {}
-        }
+        join_all(notes).await;
     }
 
-    /// Returns when the note is in the queue. A stop does not wait for a broker that is away: without the note, a report
-    /// that has only the provider's id finds nothing.
+    /// Publishes once, with the deadline of a request: the message that was sent waits for it to be settled, and what a lost
+    /// note costs is little. A report that has our name of the part is understood without; one with the provider's name only
+    /// is not. Whether the delivery was lost meanwhile does not matter: the part is sent, and not sent again.
     async fn publish(&self, queued: &Message, part: &Part<'_>, pair: &Pair<'_>, external_id: Option<String>) {
         let reference =
             Reference { message_id: part.message.id, number: pair.number, place: Some(pair.place) };
@@ -79,7 +63,9 @@ impl Notes {
         let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
         let headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
         let message = Message::new(&Route::Report(self.backend.clone()), &report, headers);
-        let publish = || self.queue.publish_patiently(message.clone());
-        publish_until_taken(&message.id, publish, || self.lifecycle.is_stopping()).await;
+        if let Err(error) = self.queue.publish(message).await {
+            self.lost.increment(1);
+            tracing::warn!(message_id = %queued.id, backend = %self.backend, part = part.number, %error, "not noted as sent");
+        }
     }
 }

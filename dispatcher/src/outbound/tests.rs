@@ -140,6 +140,12 @@ impl Bench {
     }
 
     async fn send_within(&self, hold: Duration, identities: &[&str], headers: Headers) -> Disposition {
+        let (queued, payload) = self.queued(identities, headers);
+        let receipt = self.session.receipt();
+        self.outbound.run(&queued, payload, Hold::new(&receipt, Instant::now() + hold)).await
+    }
+
+    fn queued(&self, identities: &[&str], headers: Headers) -> (Message, OutgoingMessage) {
         let id = format!("{:0>32}", identities.join(""));
         let payload = OutgoingMessage {
             id: MessageId(uuid::Uuid::parse_str(&id).unwrap()),
@@ -150,9 +156,7 @@ impl Bench {
             in_response_to: None,
             fields: BTreeMap::new(),
         };
-        let queued = Message::new(&Route::Outgoing(payload.backend.clone()), &payload, headers);
-        let receipt = self.session.receipt();
-        self.outbound.run(&queued, payload, Hold::new(&receipt, Instant::now() + hold)).await
+        (Message::new(&Route::Outgoing(payload.backend.clone()), &payload, headers), payload)
     }
 
     /// Sends in as many deliveries as it takes, as long as it only goes back to the end of the queue.

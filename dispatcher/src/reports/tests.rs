@@ -159,3 +159,26 @@ async fn what_an_app_could_not_take_is_told_again() {
     assert_eq!(bench.report(Some(REFERENCE), None, State::Sent).await, Disposition::Done);
     assert_eq!(bench.told(), [State::Sent]);
 }
+
+#[tokio::test]
+async fn an_app_that_is_away_keeps_nobody_from_knowing_what_the_provider_calls_a_part() {
+    let bench = Bench::new();
+    bench.listener.fails.store(true, Ordering::Relaxed);
+    let note = reported(Some(REFERENCE), Some("x1"), State::Queued);
+    let note = Report::of_gateway("b".parse().unwrap(), note, UnixMillis(0));
+    assert!(matches!(bench.run(note, 0).await, Disposition::Retry { class: "app_failed", .. }));
+    let disposition = bench.run(provided(reported(None, Some("x1"), State::Delivered)), PATIENCE).await;
+    assert!(matches!(disposition, Disposition::Retry { class: "app_failed", .. }), "{disposition:?}");
+}
+
+#[tokio::test]
+async fn an_app_that_fails_keeps_no_report_from_the_others() {
+    let config = Config::parse("test", "[queue]\nurl = 'embedded:x'\n", &BTreeMap::new()).unwrap();
+    let (failing, listener) = (<Listener as Default>::default(), <Listener as Default>::default());
+    failing.fails.store(true, Ordering::Relaxed);
+    let router = Router::new(vec![Box::new(failing), Box::new(listener.clone())], &config);
+    let bench = Bench { reports: Reports::new(Arc::new(router), &config), listener };
+    let disposition = bench.report(Some(REFERENCE), None, State::Sent).await;
+    assert!(matches!(disposition, Disposition::Retry { .. }), "{disposition:?}");
+    assert_eq!(bench.told(), [State::Sent]);
+}

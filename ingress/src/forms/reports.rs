@@ -21,6 +21,14 @@ const MAX_EXTERNAL_ID: usize = 255;
 /// How much of what a provider says beside the state is kept, in characters.
 const MAX_DETAIL: usize = 200;
 
+/// What a request reports.
+pub struct Read {
+    /// The reports, at least one.
+    pub reports: Vec<Reported>,
+    /// What is wrong with those that cannot be read.
+    pub unread: Vec<Problem>,
+}
+
 /// How the reports of one backend are read.
 pub struct ReportForm {
     settings: Reports,
@@ -70,12 +78,15 @@ impl ReportForm {
         }
     }
 
-    /// Decodes and validates, once it is known who has sent it.
-    pub fn read(&self, request: &Request, params: &Params) -> Result<Vec<Reported>, Vec<Problem>> {
+    /// Decodes and validates, once it is known who has sent it. Of many reports, those that can be read are; a request of
+    /// which nothing can be is refused.
+    pub fn read(&self, request: &Request, params: &Params) -> Result<Read, Vec<Problem>> {
         let alone = |problem| vec![problem];
-        let query = query(request).map_err(alone)?;
+        // The URL that a provider was given has our name of the part, also where the rest is in a body.
+        let query = if request.method == Method::GET { None } else { Some(query(request).map_err(alone)?) };
         let Some(each) = &self.settings.places.each else {
-            return Ok(vec![self.read_one(params, &query).map_err(alone)?]);
+            let reported = self.read_one(params, query.as_ref()).map_err(alone)?;
+            return Ok(Read { reports: vec![reported], unread: Vec::new() });
         };
         let Params::Json(document) = params else {
             return Err(alone(Problem::new("Content-Type", "application/json is wanted")));
@@ -86,18 +97,29 @@ impl ReportForm {
         if elements.len() > MAX_REPORTS {
             return Err(alone(Problem::new(each, format!("more than {MAX_REPORTS} reports"))));
         }
-        let reports = elements.into_iter().map(|element| self.read_one(&Params::Json(element), &query));
-        reports.collect::<Result<_, _>>().map_err(alone)
+        let mut read = Read { reports: Vec::new(), unread: Vec::new() };
+        for element in elements {
+            match self.read_one(&Params::Json(element), query.as_ref()) {
+                Ok(reported) => read.reports.push(reported),
+                Err(problem) => read.unread.push(problem),
+            }
+        }
+        if read.reports.is_empty() {
+            // Most often all have the same.
+            read.unread.dedup();
+            return Err(read.unread);
+        }
+        Ok(read)
     }
 
-    fn read_one(&self, params: &Params, query: &Params) -> Result<Reported, Problem> {
+    fn read_one(&self, params: &Params, query: Option<&Params>) -> Result<Reported, Problem> {
         let Places { reference, external_id, state, identity, detail, .. } = &self.settings.places;
         let state = self.state(state, params)?;
         let external_id = optional(external_id.as_ref(), params, MAX_EXTERNAL_ID)?;
-        // Our name of the part stands in the URL that the provider was given, also where the rest is in a body.
-        let in_params = optional(reference.as_ref(), params, MAX_EXTERNAL_ID)?;
-        let in_query = || optional(reference.as_ref(), query, MAX_EXTERNAL_ID);
-        let given = in_params.map_or_else(in_query, |given| Ok(Some(given)))?;
+        let given = match (optional(reference.as_ref(), params, MAX_EXTERNAL_ID)?, query) {
+            (None, Some(query)) => optional(reference.as_ref(), query, MAX_EXTERNAL_ID)?,
+            (given, _) => given,
+        };
         if given.is_none() && external_id.is_none() {
             let place = reference.as_ref().or(self.settings.places.external_id.as_ref());
             return Err(Problem::new(place.map_or("reference", String::as_str), "this field is required"));

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{Endpoint, State, Takes, reports};
 use crate::{
     auth, body,
-    forms::{Answer, Reading},
+    forms::{Answer, Reading, reports::Read},
     refusal::Refusal,
     request::Request,
 };
@@ -77,8 +77,12 @@ async fn accept<'e>(
             Some(message.id)
         }
         Takes::Reports(form) => {
-            let reports = form.read(&request, &params).map_err(Refusal::Invalid)?;
+            let Read { reports, unread } = form.read(&request, &params).map_err(Refusal::Invalid)?;
             endpoint.accepted.increment(reports::publish(state, endpoint, reports, &request).await?);
+            if !unread.is_empty() {
+                // The others are in the queue: a refusal would bring them again, and these with them.
+                note(&Refusal::Invalid(unread), Some(endpoint));
+            }
             None
         }
     };
@@ -130,6 +134,12 @@ fn success(id: Option<MessageId>, answer: &Answer) -> Response {
 }
 
 fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
+    note(&refusal, endpoint);
+    refusal.into_response()
+}
+
+/// Counts and logs what is not accepted.
+fn note(refusal: &Refusal, endpoint: Option<&Endpoint>) {
     let reason = refusal.reason();
     let backend = endpoint.map_or("", |endpoint| endpoint.backend.as_str());
     metrics::counter!("gateway_refused_total", "reason" => reason, "backend" => backend.to_owned())
@@ -148,7 +158,6 @@ fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
         // Anybody can cause the others as well.
         _ => tracing::debug!(backend, reason, detail, "refused"),
     }
-    refusal.into_response()
 }
 
 #[cfg(test)]

@@ -116,46 +116,68 @@ pub(super) fn read(
         all.extend(backend.zip(reports));
     }
     for (name, backend) in around.backends {
-        let Some(base) = backend.as_ref().and_then(|backend| callback_of(&backend.engine)) else { continue };
-        if !written.contains_key(name) {
-            all.extend(implied(name, around, taken).map(|reports| (name.clone(), reports)));
+        let Some(Backend { engine, .. }) = backend else { continue };
+        let (asked, is_written) = (callback_of(engine), written.contains_key(name));
+        if let (Some((_, form)), false) = (&asked, is_written) {
+            match implied(name, form, around, taken) {
+                Ok(reports) => drop(all.insert(name.clone(), reports)),
+                Err(problem) => problem_of(name, problem),
+            }
         }
-        let is_written = written.contains_key(name);
-        if let Some(problem) = all.get(name).and_then(|reports| mistold(reports, base, around, is_written)) {
+        let Some(reports) = all.get(name) else { continue };
+        let mistold = asked.and_then(|asked| mistold(asked, reports, around, is_written));
+        let problem = mistold.or_else(|| unmatchable(engine, &reports.places));
+        if let Some(problem) = problem {
             problem_of(name, problem);
         }
     }
     all
 }
 
-/// Where the provider is told to report to, if it is told.
-fn callback_of(engine: &Engine) -> Option<&HttpUrl> {
+/// Where the provider is told to report to, if it is told, and how it does.
+fn callback_of(engine: &Engine) -> Option<(&HttpUrl, Form)> {
     match engine {
-        Engine::Kannel(kannel) => kannel.delivery_report_url.as_ref(),
-        Engine::Twilio(twilio) => twilio.status_callback.as_ref(),
+        Engine::Kannel(kannel) => kannel.delivery_report_url.as_ref().map(|base| (base, Form::Kannel)),
+        Engine::Twilio(twilio) => twilio.status_callback.as_ref().map(|base| (base, Form::Twilio)),
         Engine::Http(_) | Engine::HttpTester { .. } | Engine::Vumi(_) => None,
     }
 }
 
-/// Why the provider, told to report to `base`, cannot.
-fn mistold(reports: &Reports, base: &HttpUrl, around: &Around<'_>, is_written: bool) -> Option<String> {
+/// Why the provider, told to report to `base` in its own `form`, cannot.
+fn mistold(
+    (base, form): (&HttpUrl, Form),
+    reports: &Reports,
+    around: &Around<'_>,
+    is_written: bool,
+) -> Option<String> {
     let credentials = &reports.auth.credentials;
     let is_open = matches!(credentials, Credentials::None) && reports.auth.allow_ips.is_empty();
-    match (&reports.form, credentials) {
-        _ if is_open && !is_written && around.is_public() => Some(
-            "`auth` is missing for its delivery reports, and `ingress.listen` is not loopback: anybody could report; \
-             write [[reports]] with this backend and its auth"
-                .to_owned(),
-        ),
-        (Form::Kannel | Form::Twilio, Credentials::Header { .. }) => Some(
-            "its provider cannot send a header with a report; write `basic` or `token = { parameter, value }` in [[reports]]"
-                .to_owned(),
-        ),
-        (_, Credentials::Twilio(twilio)) if !twilio.is_at(base.get()) => Some(
-            "Twilio signs the URL that it calls: `status_callback` and `public_url` are wanted alike".to_owned(),
-        ),
-        _ => None,
-    }
+    let reference = known::of(&form).and_then(|(places, _)| places.reference);
+    let told = if is_open && !is_written && around.is_public() {
+        "`auth` is missing for its delivery reports, and `ingress.listen` is not loopback: anybody could report; write \
+         [[reports]] with this backend and its auth"
+    } else if reports.places.reference != reference || reports.form.kind() != form.kind() {
+        "its provider is told to report in a way of its own; leave `form` and `params.reference` out of its [[reports]]"
+    } else if matches!(credentials, Credentials::Header { .. } | Credentials::Hmac(_)) {
+        "its provider cannot send this with a report; write `basic` or `token = { parameter, value }` in [[reports]]"
+    } else if matches!(credentials, Credentials::Twilio(twilio) if !twilio.is_at(base.get())) {
+        "Twilio signs the URL that it calls: `status_callback` and `public_url` are wanted alike"
+    } else {
+        return None;
+    };
+    Some(told.to_owned())
+}
+
+/// Why no report can find the part that it is about.
+fn unmatchable(engine: &Engine, places: &Places) -> Option<String> {
+    let Engine::Http(http) = engine else { return None };
+    let has_reference = places.reference.is_some() && http.names("reference");
+    let has_external_id = places.external_id.is_some() && http.answers.message_id.is_some();
+    (!has_reference && !has_external_id).then(|| {
+        "its delivery reports can never be matched: write `{reference}` in what is sent, and `params.reference`, or \
+         `message_id`, and `params.external_id`"
+            .to_owned()
+    })
 }
 
 fn default_path(backend: &BackendName) -> String {
@@ -163,19 +185,21 @@ fn default_path(backend: &BackendName) -> String {
 }
 
 /// The reports of a backend that asks for them and says no more.
-fn implied(name: &BackendName, around: &Around<'_>, taken: &Taken) -> Option<Reports> {
+fn implied(name: &BackendName, form: &Form, around: &Around<'_>, taken: &Taken) -> Result<Reports, String> {
     let path = default_path(name);
-    if taken.contains_key(&path) {
-        return None;
+    if let Some(place) = taken.get(&path) {
+        return Err(format!(
+            "its delivery reports have no path: `{path}/` is taken by the endpoint at {place}; write [[reports]] with another"
+        ));
     }
-    let form = form_of(around.backends.get(name)?.as_ref())?;
     let auth = around.auth_of(name).cloned().unwrap_or_default();
-    let (places, states) = known::of(&form)?;
-    Some(Reports { path, auth, form, places, states })
+    let (places, states) = known::of(form).unwrap_or_default();
+    Ok(Reports { path, auth, form: form.clone(), places, states })
 }
 
-fn form_of(backend: Option<&Backend>) -> Option<Form> {
-    match backend?.engine {
+/// How the provider of an engine reports by itself.
+fn form_of(engine: &Engine) -> Option<Form> {
+    match engine {
         Engine::Kannel(_) => Some(Form::Kannel),
         Engine::Twilio(_) => Some(Form::Twilio),
         Engine::Vumi(_) => Some(Form::Vumi),
@@ -219,13 +243,18 @@ fn read_one(
         );
     }
     let auth = section.optional_with("auth", auth::read).or(inherited).unwrap_or_default();
-    let default = backend.and_then(|backend| form_of(around.backends.get(backend)?.as_ref()));
+    let default = backend.and_then(|backend| form_of(&around.backends.get(backend)?.as_ref()?.engine));
     let kind = default.as_ref().map_or(FormKind::Http, Form::kind);
     let form = endpoints::read_form(&mut section, kind)?;
     if let Some(problem) = endpoints::misfit(&auth, &form, path.as_slice()) {
         section.problem_at(&auth_origin, "auth", problem);
     }
     let (places, states) = read_places(&mut section, &form);
+    if let Credentials::Parameter { name, .. } = &auth.credentials
+        && places.all().any(|place| place == name)
+    {
+        section.problem_at(&auth_origin, "auth", format!("the token's `{name}` is one of `params` already"));
+    }
     section.finish();
     Some(Reports { path: path?, auth, form, places, states })
 }
@@ -274,6 +303,17 @@ fn problems(form: &Form, places: &Places, states: &[(String, State)], is_known: 
     }
     if places.each.as_deref().is_some_and(|each| !each.starts_with('/')) {
         problems.push("`each` is a JSON pointer to an array, such as \"/results\"".to_owned());
+    }
+    if places.each.is_some() && places.all().any(|place| !place.starts_with('/')) {
+        problems.push("with `each`, all are JSON pointers, such as \"/messageId\"".to_owned());
+    }
+    let twice = states.iter().enumerate().find(|(at, (word, state))| {
+        let earlier = states[..*at].iter();
+        // What is written may say something else than what is known.
+        !is_known && earlier.clone().any(|(other, known)| other.eq_ignore_ascii_case(word) && known != state)
+    });
+    if let Some((_, (word, _))) = twice {
+        problems.push(format!("`states.{word}` means two things: words are the same in any case of letters"));
     }
     if !form.takes_json() && places.are_in_json() {
         problems.push("a JSON pointer finds nothing here: no JSON is read".to_owned());

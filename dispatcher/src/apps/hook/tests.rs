@@ -46,9 +46,8 @@ fn incoming(text: &str) -> IncomingMessage {
     }
 }
 
-#[test]
-fn a_golden_report_is_written_to_the_byte() {
-    let report = DeliveryReport {
+fn delivered() -> DeliveryReport {
+    DeliveryReport {
         id: id(9),
         accepted_at: UnixMillis(1_795_392_000_123),
         message_id: id(8),
@@ -58,8 +57,12 @@ fn a_golden_report_is_written_to_the_byte() {
         external_id: None,
         state: State::Delivered,
         detail: Some("ACK/".to_owned()),
-    };
-    let request = Request::report(&report);
+    }
+}
+
+#[test]
+fn a_golden_report_is_written_to_the_byte() {
+    let request = Request::report(&delivered());
     assert_eq!(String::from_utf8(request.body.clone()).unwrap(), REPORT.trim());
     assert_eq!(request.key(), "00000000-0000-0000-0000-000000000009-report");
 }
@@ -368,4 +371,20 @@ async fn a_forward_copies_and_what_it_is_answered_counts_for_nothing() {
     assert_eq!(seen.outcome, "the app `forward HOST` failed in parse: status 500");
     let seen = route("forward", "on_error = 'ignore'", vec![http("500 Oops", "")]).await;
     assert_eq!(seen.replies, ["default join Ann"]);
+}
+
+#[tokio::test]
+async fn who_hangs_at_a_report_is_not_told_of_the_next_for_a_while() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!(
+        "[queue]\nurl = 'embedded:x'\n[[apps]]\napp = 'forward'\nurl = 'http://{}/'\ntimeout = '1s'\nphases = ['report']\n",
+        silent.local_addr().unwrap()
+    );
+    let config = Config::parse("test", &text, &BTreeMap::new()).unwrap();
+    let router = Router::new(apps::build(&config, &Calls::Made).unwrap(), &config);
+    let told = async || Chain(&router.report(&delivered()).await.unwrap_err()).to_string();
+    let first = told().await;
+    assert!(first.ends_with("no answer in time"), "{first}");
+    let next = told().await;
+    assert!(next.ends_with("it has failed just before"), "{next}");
 }

@@ -32,10 +32,7 @@ pub(super) fn read(answer: &Answer, part: &Part<'_>) -> Result<SendReceipt, Send
     let missing = part.identities().len().saturating_sub(list.len());
     let reason =
         format!("status {}, but {missing} of the numbers are not listed as passed on", answer.status);
-    let receipt = |left_out| {
-        let external_ids = list.iter().filter_map(|one| one.message_id.clone()).collect();
-        SendReceipt { external_ids, left_out }
-    };
+    let receipt = |left_out| SendReceipt { external_ids: ids(&list, part), left_out };
     match missing {
         // Whatever the relay writes the numbers like.
         0 => Ok(receipt(None)),
@@ -45,6 +42,17 @@ pub(super) fn read(answer: &Answer, part: &Part<'_>) -> Result<SendReceipt, Send
         }
         _ => Err(SendError::Unknown { reason }),
     }
+}
+
+/// The ids of those that the relay has passed on, in the order of the part; none when it is not clear which is whose.
+fn ids(list: &[PassedOn], part: &Part<'_>) -> Vec<String> {
+    if let ([one], 1) = (list, part.identities().len()) {
+        return one.message_id.iter().cloned().collect();
+    }
+    let of = |identity: &Identity| list.iter().find(|one| one.to_addr.as_deref() == Some(identity.as_str()));
+    let ids = part.identities().filter_map(of).map(|one| one.message_id.clone());
+    let ids: Option<Vec<String>> = ids.collect();
+    ids.filter(|ids| ids.len() == list.len()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -73,7 +81,11 @@ mod tests {
         let of = |number: &str| format!(r#"{{"message_id":"m{number}","to_addr":"{number}","x":[1]}}"#);
         assert_eq!(told(200, &format!("[{},{}]", of("1"), of("2"))), "sent as m1,m2 without None");
         assert_eq!(told(200, &format!("[{}]", of("2"))), r#"sent as m2 without Some(("1", "not_sent"))"#);
-        assert_eq!(told(200, &format!("[{},{}]", of("+1"), of("+2"))), "sent as m+1,m+2 without None");
+        // In the order of the numbers, and not at all where it is not clear whose they are.
+        assert_eq!(told(200, &format!("[{},{}]", of("2"), of("1"))), "sent as m1,m2 without None");
+        assert_eq!(told(200, &format!("[{},{}]", of("+1"), of("+2"))), "sent as  without None");
+        let nameless = r#"{"to_addr":"2"}"#;
+        assert_eq!(told(200, &format!("[{},{nameless}]", of("1"))), "sent as  without None");
         let missing = |count| format!("status 200, but {count} of the numbers are not listed as passed on");
         assert_eq!(told(200, "[]"), format!("not sent: {}", missing(2)));
         assert_eq!(

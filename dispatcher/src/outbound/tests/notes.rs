@@ -2,6 +2,7 @@
 
 use shared::{
     envelope,
+    queue::PublishError,
     report::{Report, State},
 };
 
@@ -42,4 +43,48 @@ async fn one_id_of_a_call_is_that_of_all_its_identities() {
     let expected = [("12.1.0", "1"), ("12.1.1", "2")]
         .map(|(reference, identity)| (bare(reference), identity.to_owned(), "x".to_owned()));
     assert_eq!(notes(&bench), expected);
+}
+
+/// A broker that takes nothing, and says so when a request's time is over.
+struct Full;
+
+impl Publish for Full {
+    fn publish(&self, _message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        let time = Duration::from_secs(5);
+        async move {
+            tokio::time::sleep(time).await;
+            Err(PublishError::Timeout(time))
+        }
+        .boxed()
+    }
+
+    fn publish_patiently(&self, _message: Message) -> BoxFuture<'_, Result<(), PublishError>> {
+        std::future::pending().boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_is_settled_although_its_note_is_not_taken() {
+    let mut bench = Bench::new(&[], OnUnknown::DeadLetter);
+    let config = Config::parse("test", CONFIG, &BTreeMap::new()).unwrap();
+    let full: Arc<dyn Publish> = Arc::new(Full);
+    bench.outbound.notes = Notes::new(&"b".parse().unwrap(), &full, &config);
+    let begun = Instant::now();
+    assert_eq!(bench.send_to(&["1"], Headers::new()).await, Disposition::Done);
+    assert_eq!((bench.called(), begun.elapsed()), (vec!["1".to_owned()], Duration::from_secs(5)));
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_lost_takes_no_note_along() {
+    let bench = Bench::new(&[], OnUnknown::DeadLetter);
+    bench.session.lost.cancel();
+    // The part is on its way already; whoever gets the message again does not send it again.
+    let (queued, message) = bench.queued(&["1"], Headers::new());
+    let receipt = bench.session.receipt();
+    let part = &bench.outbound.backend.plan(&message).unwrap()[0];
+    let hold = Hold::new(&receipt, Instant::now() + HOLD);
+    let (progress, record, begun) = (Progress::of(&queued), Record::default(), Instant::now());
+    let mut turn = Turn { queued: &queued, message: &message, progress, record, begun, hold };
+    bench.outbound.take(&mut turn, part, SendReceipt::default()).await;
+    assert_eq!(notes(&bench).len(), 1);
 }

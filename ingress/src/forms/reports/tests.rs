@@ -37,7 +37,7 @@ fn read(form: &ReportForm, request: &Request) -> Result<Vec<Reported>, String> {
         told.join("\n")
     };
     let params = form.params(request).map_err(|problem| told(vec![problem]))?;
-    form.read(request, &params).map_err(told)
+    form.read(request, &params).map(|read| read.reports).map_err(told)
 }
 
 fn states(form: &ReportForm, request: &Request) -> Vec<State> {
@@ -147,6 +147,21 @@ fn one_document_may_have_many_reports() {
     ] {
         assert_eq!(read(&http(), &json(&body)).unwrap_err(), told);
     }
+}
+
+#[test]
+fn a_report_that_cannot_be_read_takes_no_other_along() {
+    let one = |reference: &str, state: &str| {
+        format!(r#"{{"callbackData":"{reference}","status":{{"groupName":"{state}"}}}}"#)
+    };
+    let long = "x".repeat(MAX_EXTERNAL_ID + 1);
+    let body =
+        format!(r#"{{"results":[{},{},{}]}}"#, one("a", "ODD"), one("b", "PENDING"), one(&long, "PENDING"));
+    let request = testing::post("application/json", body);
+    let Read { reports, unread } = http().read(&request, &http().params(&request).unwrap()).unwrap();
+    assert_eq!(reports.iter().map(|reported| reported.reference.as_deref()).collect::<Vec<_>>(), [Some("b")]);
+    let fields: Vec<&str> = unread.iter().map(|problem| problem.field.as_str()).collect();
+    assert_eq!(fields, ["/status/groupName", "/callbackData"]);
 }
 
 #[test]

@@ -34,6 +34,24 @@ pub struct Http {
     pub answers: Answers,
 }
 
+impl Http {
+    /// Whether some of what is sent has `name` in it.
+    pub(in crate::config) fn names(&self, name: &str) -> bool {
+        let has = |template: &Template| template.names().any(|used| used == name);
+        let any = |named: &[(String, Template)]| named.iter().any(|(_, template)| has(template));
+        let in_content = match &self.content {
+            Content::None => false,
+            Content::Query(parameters) | Content::Form(parameters) => any(parameters),
+            Content::Json(json) => {
+                let mut found = false;
+                json.visit(&mut |template| found |= has(template));
+                found
+            }
+        };
+        in_content || has(&self.url) || any(&self.headers)
+    }
+}
+
 /// The request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {

@@ -52,7 +52,7 @@ pub(super) enum Source {
 }
 
 /// The name of a form.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) enum FormKind {
     Http,
     Kannel,

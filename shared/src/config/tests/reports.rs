@@ -82,30 +82,69 @@ fn what_a_provider_is_known_to_say_can_be_added_to() {
     assert_eq!(reports.places.identity.as_deref(), Some("identity"));
 }
 
+/// A gateway that is sent neither our name of a part nor says its own.
+fn http(name: &str) -> String {
+    format!(
+        "[backends.a]\nengine = 'http'\nurl = 'https://h'\nform = {{ to = '{{identity}}' }}\n[[reports]]\nbackend = 'a'\n\
+         params = {{ {name}, state = 's' }}\nstates = {{ D = 'delivered' }}\n"
+    )
+}
+
+#[test]
+fn a_gateway_that_is_sent_our_name_or_says_its_own_can_be_matched() {
+    let sent = http("reference = 'r'").replace("'{identity}'", "'{identity}', ref = '{reference}'");
+    let said = http("external_id = 'i'").replace("[[reports]]", "message_id = { json = '/id' }\n[[reports]]");
+    for text in [sent, said] {
+        assert_eq!(problems(&text), "", "{text}");
+    }
+}
+
+#[track_caller]
+fn assert_told(text: &str, told: &str) {
+    let problems = problems(text);
+    assert!(problems.contains(told), "{told}\n{problems}");
+}
+
 #[test]
 fn every_contradiction_is_told() {
-    let tester = "[backends.a]\nengine = 'httptester'\n[[reports]]\nbackend = 'a'\n";
-    for (text, told) in [
-        (format!("{tester}states = {{ x = 'sent' }}\n"), "`state` is missing"),
-        (format!("{tester}states = {{ x = 'sent' }}\n"), "`reference` or `external_id` is missing"),
-        (format!("{tester}params = {{ state = 's', reference = 'r' }}\n"), "`states` is missing"),
-        (format!("{tester}states = {{ x = 'snet' }}\n"), "did you mean `sent`"),
-        (format!("{tester}params = {{ stat = 's' }}\n"), "reports[0].params.stat: unknown key"),
-        (format!("{tester}each = 'results'\n"), "`each` is a JSON pointer"),
-        (format!("{tester}[[reports]]\nbackend = 'a'\n"), "the reports of `a` are at"),
+    let tester =
+        |keys: &str| format!("[backends.a]\nengine = 'httptester'\n[[reports]]\nbackend = 'a'\n{keys}\n");
+    for (keys, told) in [
+        ("states = { x = 'sent' }", "`state` is missing"),
+        ("states = { x = 'sent' }", "`reference` or `external_id` is missing"),
+        ("params = { state = 's', reference = 'r' }", "`states` is missing"),
+        ("states = { x = 'snet' }", "did you mean `sent`"),
+        ("params = { stat = 's' }", "reports[0].params.stat: unknown key"),
+        ("each = 'results'", "`each` is a JSON pointer"),
+        ("[[reports]]\nbackend = 'a'", "the reports of `a` are at"),
+        ("path = '/backends/a'\n[[endpoints]]\nbackend = 'a'", "one path has one endpoint"),
+        ("each = '/r'\nparams = { external_id = 'i', state = '/s' }", "with `each`, all are JSON pointers"),
+        ("states = { D = 'delivered', d = 'failed' }", "`states.d` means two things"),
+    ] {
+        assert_told(&tester(keys), told);
+    }
+    let kannel = |keys: &str| format!("{KANNEL}[[reports]]\nbackend = 'k'\n{keys}\n");
+    assert_told(&kannel("params = { state = '/s' }"), "a JSON pointer finds nothing here");
+    assert_told(&kannel("methods = ['POST']"), "only the form `http` has this");
+    assert_told("[[reports]]\nbackend = 'gone'\n", "there is no backend `gone`");
+    assert_told(&http("external_id = 'i'"), "can never be matched");
+    assert_told(&http("reference = 'r'"), "can never be matched");
+}
+
+#[test]
+fn a_provider_that_cannot_report_as_it_is_told_is_a_problem() {
+    let asks = |reports: &str| format!("{}{reports}\n", asking());
+    let told = |keys: &str| asks(&format!("[[reports]]\nbackend = 'k'\n{keys}"));
+    for (text, problem) in [
         (
-            format!("{tester}path = '/backends/a'\n[[endpoints]]\nbackend = 'a'\n"),
-            "one path has one endpoint",
+            asks("[[endpoints]]\nbackend = 'k'\npath = '/backends/k/report'"),
+            "its delivery reports have no path",
         ),
-        (
-            format!("{KANNEL}[[reports]]\nbackend = 'k'\nparams = {{ state = '/s' }}\n"),
-            "a JSON pointer finds nothing here",
-        ),
-        (
-            format!("{KANNEL}[[reports]]\nbackend = 'k'\nmethods = ['POST']\n"),
-            "only the form `http` has this",
-        ),
-        ("[[reports]]\nbackend = 'gone'\n".to_owned(), "there is no backend `gone`"),
+        (told("params = { reference = 'ref' }"), "a way of its own"),
+        (told("form = 'vumi'"), "a way of its own"),
+        (told("form = 'twilio'"), "a way of its own"),
+        (told("auth = { token = { parameter = 'status', value = 'v' } }"), "the token's `status` is one of"),
+        (told("auth = { token = { header = 'X', value = 'v' } }"), "cannot send this with a report"),
         (
             format!("{KANNEL}delivery_report_url = 'https://g/backends/k/report/'\n"),
             "the path of the reports is added",
@@ -114,22 +153,12 @@ fn every_contradiction_is_told() {
             KANNEL.replace("username", "'dlr-mask' = 3, username") + "delivery_report_url = 'https://g'\n",
             "sendsms_params.dlr-mask: the engine sets this itself",
         ),
-        (
-            format!(
-                "{}[[reports]]\nbackend = 'k'\nauth = {{ token = {{ header = 'X', value = 'v' }} }}\n",
-                asking()
-            ),
-            "cannot send a header",
-        ),
-        (
-            "[backends.t]\nengine = 'twilio'\naccount_sid = 'AC1'\nauth_token = 's'\nfrom = '1'\n\
-             status_callback = 'https://other'\n[[endpoints]]\nbackend = 't'\nform = 'twilio'\n\
-             auth = { twilio = { auth_token = 's', public_url = 'https://g' } }\n"
-                .to_owned(),
-            "Twilio signs the URL that it calls",
-        ),
     ] {
-        let problems = problems(&text);
-        assert!(problems.contains(told), "{told}\n{problems}");
+        assert_told(&text, problem);
     }
+    let twilio = "[backends.t]\nengine = 'twilio'\naccount_sid = 'AC1'\nauth_token = 's'\nfrom = '1'\nstatus_callback = 'https://g'\n";
+    let signed = "[[endpoints]]\nbackend = 't'\nform = 'twilio'\nauth = { twilio = { auth_token = 's', public_url = 'https://other' } }\n";
+    assert_told(&format!("{twilio}{signed}"), "Twilio signs the URL that it calls");
+    let hmac = "[[reports]]\nbackend = 't'\nauth = { hmac = { header = 'X', secret = 'v' } }\n";
+    assert_told(&format!("{twilio}{hmac}"), "cannot send this with a report");
 }
