@@ -104,7 +104,7 @@ impl Outlets {
             Ok(parts) => parts,
             Err(error) => return report.refused(&error),
         };
-        report.texts(&reply.text, &parts);
+        report.texts(real.engine.as_ref(), &reply.text, &parts);
         let is_cut = parts.iter().any(|part| part.number > 1);
         for (number, part) in (1..).zip(&parts) {
             report.part(number, part, is_cut);

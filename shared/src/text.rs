@@ -39,7 +39,7 @@ impl Alphabet {
     /// The alphabet that `text` needs.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        measure(text).0
+        if septets(text).is_some() { Self::Gsm7 } else { Self::Ucs2 }
     }
 
     /// How many units a text may have that is one short message.
@@ -77,11 +77,10 @@ impl Alphabet {
 }
 
 impl Count {
-    /// Counts `text`.
+    /// Counts `text` as it is in `alphabet`.
     #[must_use]
-    pub fn of(text: &str) -> Self {
-        let (alphabet, units) = measure(text);
-        Self { alphabet, units, parts: split(text).len() }
+    pub fn of(text: &str, alphabet: Alphabet) -> Self {
+        Self { alphabet, units: alphabet.units_of(text), parts: split_as(text, alphabet).len() }
     }
 }
 
@@ -96,13 +95,6 @@ pub fn septets(text: &str) -> Option<usize> {
 #[must_use]
 pub fn utf16_units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
-}
-
-fn measure(text: &str) -> (Alphabet, usize) {
-    match septets(text) {
-        Some(septets) => (Alphabet::Gsm7, septets),
-        None => (Alphabet::Ucs2, utf16_units(text)),
-    }
 }
 
 #[cfg(test)]

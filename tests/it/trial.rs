@@ -43,7 +43,7 @@ async fn what_would_be_sent_is_told_and_nothing_is_sent() -> Result<()> {
     for expected in [
         "not called webhook 127.0.0.1:",
         "claimed    by echo, in handle\n\nreply 1    to +111 through b\n           \"a & b\"\n",
-        "           needs GSM-7, 5 septets: 1 short message\ncall 1     to +111\n           POST http://127.0.0.1:",
+        "           in GSM-7, 5 septets: 1 short message\ncall 1     to +111\n           POST http://127.0.0.1:",
         "           key=HIDDEN&to=%2B111&msg=a+%26+b\n",
     ] {
         assert!(told.stdout.contains(expected), "{expected} is not in {}", told.stdout);

@@ -12,7 +12,7 @@ use shared::{
 
 use crate::{
     engines::{
-        Part, SendError,
+        Engine, Part, SendError,
         calls::{Call, Header},
     },
     router::{Cancelled, Outcome, RouteError},
@@ -101,19 +101,19 @@ impl Report {
         self.row("calls", &format!("none: the configuration has no backend {backend}"));
     }
 
-    /// What is sent of a reply's text: as it is, or otherwise.
-    pub(super) fn texts(&mut self, text: &str, parts: &[Part<'_>]) {
+    /// What is sent of a reply's text, as it is or otherwise, and what that counts as the engine writes it.
+    pub(super) fn texts(&mut self, engine: &dyn Engine, text: &str, parts: &[Part<'_>]) {
         let mut texts: Vec<&Part<'_>> = parts.iter().collect();
         texts.sort_by_key(|part| part.number);
         texts.dedup_by_key(|part| part.number);
         if let [part] = texts[..]
             && *part.text == *text
         {
-            return self.row("", &count(text));
+            return self.row("", &count(engine, text));
         }
         for part in texts {
             self.row(&format!("part {}", part.number), &quote(&part.text));
-            self.row("", &count(&part.text));
+            self.row("", &count(engine, &part.text));
         }
     }
 
@@ -185,12 +185,13 @@ fn list<'i>(identities: impl Iterator<Item = &'i Identity>) -> String {
 }
 
 /// What a text is as short messages.
-fn count(text: &str) -> String {
-    let Count { alphabet, units, parts } = Count::of(text);
+fn count(engine: &dyn Engine, text: &str) -> String {
+    let alphabet = engine.alphabet(text).unwrap_or(Alphabet::of(text));
+    let Count { alphabet, units, parts } = Count::of(text, alphabet);
     let (alphabet, unit) = match alphabet {
         Alphabet::Gsm7 => ("GSM-7", "septet"),
         Alphabet::Ucs2 => ("UCS-2", "UTF-16 unit"),
     };
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    format!("needs {alphabet}, {units} {unit}{}: {parts} short message{}", plural(units), plural(parts))
+    format!("in {alphabet}, {units} {unit}{}: {parts} short message{}", plural(units), plural(parts))
 }

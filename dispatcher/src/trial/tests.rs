@@ -58,6 +58,7 @@ async fn golden_trials() {
     let guard = "[[apps]]\napp = 'loop-guard'\nmax_messages = 1\nmax_repeats = 1\n";
     for (file, text, message) in [
         ("kannel_arabic_in_two_parts", format!("{KANNEL}{ECHO}"), arabic.trim()),
+        ("kannel_in_a_coding", format!("{KANNEL}coding = 2\n{ECHO}"), &format!("echo {}", "x".repeat(71))),
         ("twilio", format!("{TWILIO}{ECHO}"), "ECHO a & b"),
         ("http_json", format!("{HTTP}{ECHO}"), "what?"),
         ("unclaimed", format!("{TESTER}{guard}[[apps]]\napp = 'ping'\n"), "hello"),

@@ -46,8 +46,9 @@ fn one_character_decides_for_the_whole_text() {
 fn an_escaped_character_and_an_emoji_are_two_units() {
     assert_eq!(septets("5 €"), Some(4));
     assert_eq!(utf16_units("ok 👍"), 5);
-    assert_eq!(Count::of("[ok]"), Count { alphabet: Alphabet::Gsm7, units: 6, parts: 1 });
-    assert_eq!(Count::of("ça 👍"), Count { alphabet: Alphabet::Ucs2, units: 5, parts: 1 });
+    assert_eq!(Count::of("[ok]", Alphabet::Gsm7), Count { alphabet: Alphabet::Gsm7, units: 6, parts: 1 });
+    assert_eq!(Count::of("[ok]", Alphabet::Ucs2), Count { alphabet: Alphabet::Ucs2, units: 4, parts: 1 });
+    assert_eq!(Count::of("ça 👍", Alphabet::Ucs2), Count { alphabet: Alphabet::Ucs2, units: 5, parts: 1 });
 }
 
 fn lengths(text: &str) -> Vec<usize> {
@@ -166,7 +167,7 @@ proptest! {
             prop_assert!(units_in(alphabet, part) <= limit);
         }
         let expected = Count { alphabet, units: units_in(alphabet, &text), parts: parts.len() };
-        prop_assert_eq!(Count::of(&text), expected);
+        prop_assert_eq!(Count::of(&text, Alphabet::of(&text)), expected);
     }
 
     #[test]
