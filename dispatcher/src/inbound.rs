@@ -12,7 +12,6 @@ use shared::{
     message::{BackendName, Identity, IncomingMessage, OutgoingMessage, SubmittedMessage},
     queue::{Disposition, Headers, Message, Publish, Route, header, publish_until_taken},
     telemetry::{Chain, Privacy},
-    trace,
 };
 
 use crate::{
@@ -137,8 +136,7 @@ impl Inbound {
 
 /// The headers of a message that `queued` led to: in the same trace, and with the same time after which it is not to be sent.
 fn headers_from(queued: &Message) -> Headers {
-    let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
-    let mut headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
+    let mut headers = queued.traced();
     let expires_at = queued.headers.get_key_value(header::EXPIRES_AT);
     headers.extend(expires_at.map(|(name, time)| (name.clone(), time.clone())));
     headers

@@ -10,7 +10,9 @@ use reqwest::{Request, Response, redirect};
 use shared::{
     cli,
     clock::{self, UnixMillis},
+    config::Backend,
     lifecycle::{Exit, Failure},
+    message::BackendName,
 };
 
 use super::{
@@ -74,6 +76,11 @@ impl Client {
         let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
         let (owner, calls, max_answer_bytes) = (owner.to_owned(), calls.clone(), MAX_ANSWER_BYTES);
         http.map(|http| Self { owner, calls, http, connect_timeout, max_answer_bytes }).map_err(unusable)
+    }
+
+    /// The client of a backend.
+    pub(super) fn of(name: &BackendName, backend: &Backend, calls: &Calls) -> Result<Self, Failure> {
+        Self::new(&format!("backends.{name}"), backend.timeout, backend.concurrency, calls)
     }
 
     /// The same, reading so much of an answer.

@@ -29,8 +29,7 @@ pub struct HttpEngine {
 impl HttpEngine {
     /// The engine that `http` describes.
     pub fn new(name: &BackendName, http: &Http, backend: &Backend, calls: &Calls) -> Result<Self, Failure> {
-        let owner = format!("backends.{name}");
-        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
+        let client = Client::of(name, backend, calls)?;
         Ok(Self { client, blueprint: Blueprint::new(name, http), answers: http.answers.clone() })
     }
 

@@ -44,8 +44,7 @@ impl KannelEngine {
         calls: &Calls,
         reports: Option<&Reports>,
     ) -> Result<Self, Failure> {
-        let owner = format!("backends.{name}");
-        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
+        let client = Client::of(name, backend, calls)?;
         Ok(Self { client, blueprint: Blueprint::new(kannel, reports) })
     }
 

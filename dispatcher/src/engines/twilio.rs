@@ -42,8 +42,7 @@ impl TwilioEngine {
         calls: &Calls,
         reports: Option<&Reports>,
     ) -> Result<Self, Failure> {
-        let owner = format!("backends.{name}");
-        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
+        let client = Client::of(name, backend, calls)?;
         Ok(Self { client, blueprint: Blueprint::new(twilio, reports) })
     }
 

@@ -44,8 +44,7 @@ pub struct VumiEngine {
 impl VumiEngine {
     /// The engine that `vumi` describes.
     pub fn new(name: &BackendName, vumi: &Vumi, backend: &Backend, calls: &Calls) -> Result<Self, Failure> {
-        let owner = format!("backends.{name}");
-        let client = Client::new(&owner, backend.timeout, backend.concurrency, calls)?;
+        let client = Client::of(name, backend, calls)?;
         let batch = if backend.rate.is_some() { 1 } else { MAX_IDENTITIES };
         let client = client.reading(MAX_ANSWER_BYTES);
         Ok(Self { client, blueprint: Blueprint::new(vumi), timeout: backend.timeout, batch })

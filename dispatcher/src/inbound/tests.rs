@@ -106,7 +106,7 @@ fn submitted() -> (Message, SubmittedMessage) {
     };
     let headers = Headers::from([
         (header::EXPIRES_AT.to_owned(), "9".to_owned()),
-        (header::TRACEPARENT.to_owned(), trace::child_of(None)),
+        (header::TRACEPARENT.to_owned(), shared::trace::child_of(None)),
     ]);
     (Message::new(&Route::Submit(payload.backend.clone()), &payload, headers), payload)
 }
@@ -138,7 +138,7 @@ async fn what_is_submitted_is_in_its_queue_before_it_is_done_with() {
     assert_eq!((message.route.as_str(), message.id.clone()), ("outgoing.b", payload.id.to_string()));
     assert_eq!(message.expires_at(), Some(UnixMillis(9)));
     let (trace, parent) = (&message.headers[header::TRACEPARENT], &queued.headers[header::TRACEPARENT]);
-    assert_eq!(trace::trace_id(trace), trace::trace_id(parent));
+    assert_eq!(shared::trace::trace_id(trace), shared::trace::trace_id(parent));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,9 +8,8 @@ use shared::{
     clock,
     config::Config,
     message::BackendName,
-    queue::{Headers, Message, Publish, Route, header},
+    queue::{Message, Publish, Route},
     report::{Reference, Report, Reported, State},
-    trace,
 };
 
 use crate::engines::{Pair, Part};
@@ -60,9 +59,7 @@ impl Notes {
             detail: None,
         };
         let report = Report::of_gateway(self.backend.clone(), reported, clock::now());
-        let parent = queued.headers.get(header::TRACEPARENT).map(String::as_str);
-        let headers = Headers::from([(header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
-        let message = Message::new(&Route::Report(self.backend.clone()), &report, headers);
+        let message = Message::new(&Route::Report(self.backend.clone()), &report, queued.traced());
         if let Err(error) = self.queue.publish(message).await {
             self.lost.increment(1);
             tracing::warn!(message_id = %queued.id, backend = %self.backend, part = part.number, %error, "not noted as sent");

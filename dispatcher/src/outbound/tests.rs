@@ -28,6 +28,8 @@ mod batches;
 
 mod notes;
 
+mod rate;
+
 /// Backend `b`, whose provider reports.
 const CONFIG: &str = "[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'vumi'\nsendsms_url = 'http://v/'\n\
                       [[reports]]\nbackend = 'b'\n";
@@ -310,19 +312,6 @@ async fn a_number_that_is_refused_alone_keeps_no_other_of_its_message_waiting() 
     assert_eq!((class, headers[header::SENT].as_str()), ("unavailable", r#"["1/1"]"#));
 }
 
-/// It may be late by then.
-#[tokio::test(start_paused = true)]
-async fn no_call_is_made_after_a_message_shall_be_given_back() {
-    let bench = limited(1.0);
-    let disposition = bench.send_within(Duration::from_millis(1500), &["1", "2"], Headers::new()).await;
-    let Disposition::Continue { headers } = disposition else { panic!("{disposition:?}") };
-    assert_eq!((bench.called(), headers[header::SENT].as_str()), (vec!["1".to_owned()], r#"["0/1"]"#));
-
-    let bench = Bench::new(&[], OnUnknown::DeadLetter);
-    let disposition = bench.send_within(Duration::ZERO, &["1"], Headers::new()).await;
-    assert_eq!(disposition, Disposition::Continue { headers: Headers::new() });
-    assert!(bench.called().is_empty());
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_leaves_what_waits_for_the_provider_to_the_next_process() {
@@ -368,45 +357,4 @@ async fn a_stop_is_not_made_to_wait_for_every_identity() {
     let disposition = bench.send(Headers::new()).await;
     let Disposition::Continue { headers } = disposition else { panic!("{disposition:?}") };
     assert_eq!((bench.called(), headers[header::SENT].as_str()), (vec!["1".to_owned()], r#"["0/1"]"#));
-}
-
-/// A backend that sends so many parts a second.
-fn limited(parts: f64) -> Bench {
-    Bench::with_rate(&[], OnUnknown::DeadLetter, Rate::per_second(parts))
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_rate_counts_parts_and_not_messages() {
-    let (bench, begun) = (limited(1.0), Instant::now());
-    assert_eq!(bench.send(Headers::new()).await, Disposition::Done);
-    assert_eq!(begun.elapsed().as_secs(), 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn at_a_low_rate_a_message_goes_back_with_what_is_left_of_it() {
-    let bench = limited(0.05);
-    let Disposition::Continue { headers } = bench.send(Headers::new()).await else { panic!() };
-    assert_eq!(headers[header::SENT], r#"["0/1","1/1"]"#);
-    assert_eq!(bench.send(headers).await, Disposition::Done);
-    assert_eq!(bench.called(), ["1", "2", "3"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_stop_leaves_what_waits_for_its_turn() {
-    let bench = limited(1.0);
-    let stop = |after| {
-        let lifecycle = bench.lifecycle.clone();
-        async move {
-            tokio::time::sleep(Duration::from_millis(after)).await;
-            lifecycle.stop();
-        }
-    };
-    let (disposition, ()) = tokio::join!(bench.send(Headers::new()), stop(1500));
-    let Disposition::Continue { headers } = disposition else { panic!("{disposition:?}") };
-    assert_eq!((bench.called(), headers[header::SENT].as_str()), (vec!["1".to_owned()], r#"["0/1"]"#));
-
-    let bench = limited(1.0);
-    bench.lifecycle.stop();
-    assert_eq!(bench.send(Headers::new()).await, Disposition::Leave);
-    assert!(bench.called().is_empty());
 }

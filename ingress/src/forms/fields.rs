@@ -63,7 +63,7 @@ impl Fields {
         for field in &self.all {
             let limit = if field.name == "identity" { self.max_identity } else { self.max_text };
             let value = params.text(&field.parameter).map_err(|rule| Problem::new(&field.parameter, rule));
-            match value.and_then(|value| check(field, value.as_deref().map(strip), limit)) {
+            match value.and_then(|value| check(field, value.as_deref(), limit)) {
                 Ok(Some(value)) => drop(values.insert(field.name.clone(), value)),
                 Ok(None) => {}
                 Err(problem) => problems.push(problem),
@@ -93,21 +93,27 @@ fn arrays(fields: &[Field]) -> Vec<(String, usize)> {
     named.map(|(array, places)| (array.to_owned(), places.len())).collect()
 }
 
-/// The value, nothing when it is missing and may be, or why it is refused.
-fn check(field: &Field, value: Option<&str>, limit: usize) -> Result<Option<String>, Problem> {
-    let problem = |rule: &str| Problem::new(&field.parameter, rule);
-    let value = match value.unwrap_or("") {
-        "" if field.required => return Err(problem("this field is required")),
-        "" => return Ok(None),
-        value => value,
-    };
+/// What every value that comes in is: without the space around it, nothing when it is blank, or the rule that it breaks.
+pub(super) fn clean(value: &str, limit: usize) -> Result<Option<&str>, String> {
+    let value = strip(value);
     if value.contains('\0') {
-        return Err(problem("null characters are not allowed"));
+        return Err("null characters are not allowed".to_owned());
     }
     let length = value.chars().count();
     if length > limit {
-        return Err(problem(&format!("ensure this value has at most {limit} characters (it has {length})")));
+        return Err(format!("ensure this value has at most {limit} characters (it has {length})"));
     }
+    Ok(Some(value).filter(|value| !value.is_empty()))
+}
+
+/// The value, nothing when it is missing and may be, or why it is refused.
+fn check(field: &Field, value: Option<&str>, limit: usize) -> Result<Option<String>, Problem> {
+    let problem = |rule: &str| Problem::new(&field.parameter, rule);
+    let value = match clean(value.unwrap_or(""), limit).map_err(|rule| problem(&rule))? {
+        None if field.required => return Err(problem("this field is required")),
+        None => return Ok(None),
+        Some(value) => value,
+    };
     match field.broken_rule(value) {
         None => Ok(Some(value.to_owned())),
         Some(rule) => Err(Problem { message: field.message.clone(), ..problem(&rule) }),
@@ -135,7 +141,7 @@ mod tests {
     }
 
     fn checked(field: &Field, value: &str) -> Result<Option<String>, String> {
-        check(field, Some(strip(value)), 10).map_err(|problem| problem.message.unwrap_or(problem.rule))
+        check(field, Some(value), 10).map_err(|problem| problem.message.unwrap_or(problem.rule))
     }
 
     #[test]

@@ -1,15 +1,13 @@
 //! Reads the delivery reports of one backend: a table of where each part of a report stands, and what the words for a
 //! state mean. One reader for all providers.
 
-use std::borrow::Cow;
-
 use axum::http::Method;
 use shared::{
     config::{Config, Reports, endpoints, reports::Places},
     report::{Reported, State},
 };
 
-use super::{Answer, method, params::Params};
+use super::{Answer, fields::clean, method, params::Params};
 use crate::{refusal::Problem, request::Request};
 
 /// The most reports in one request.
@@ -152,16 +150,10 @@ fn optional(place: Option<&String>, params: &Params, limit: usize) -> Result<Opt
 
 /// The text at `place`, without the space around it; nothing when it is blank.
 fn text(params: &Params, place: &str, limit: usize) -> Result<Option<String>, Problem> {
-    let problem = |rule: &str| Problem::new(place, rule);
-    let value = params.text(place).map_err(|rule| problem(&rule))?.unwrap_or(Cow::Borrowed(""));
-    let value = value.trim();
-    if value.contains('\0') {
-        return Err(problem("null characters are not allowed"));
-    }
-    if value.chars().count() > limit {
-        return Err(problem(&format!("ensure this value has at most {limit} characters")));
-    }
-    Ok((!value.is_empty()).then(|| value.to_owned()))
+    let problem = |rule: String| Problem::new(place, rule);
+    let value = params.text(place).map_err(&problem)?;
+    let value = clean(value.as_deref().unwrap_or(""), limit).map_err(problem)?;
+    Ok(value.map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use shared::{
     clock,
     message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
-    queue::{Headers, Message, Route, header as queue_header},
-    trace,
+    queue::{Message, Route, header as queue_header, traced},
 };
 use tokio::time::Instant;
 
@@ -90,8 +89,7 @@ async fn accept<'e>(
 }
 
 async fn publish(state: &State, message: &IncomingMessage, request: &Request) -> Result<(), Refusal> {
-    let traceparent = trace::child_of(request.header(queue_header::TRACEPARENT));
-    let headers = Headers::from([(queue_header::TRACEPARENT.to_owned(), traceparent)]);
+    let headers = traced(request.header(queue_header::TRACEPARENT));
     let queued = Message::new(&Route::Incoming(message.backend.clone()), message, headers);
     state.publisher.publish(vec![queued]).await.map_err(Refusal::Unavailable)?;
     let privacy = state.endpoints.privacy;

@@ -2,9 +2,8 @@
 
 use shared::{
     clock,
-    queue::{Headers, Message, Route, header},
+    queue::{Message, Route, header, traced},
     report::{Report, Reported},
-    trace,
 };
 
 use super::{Endpoint, State};
@@ -20,8 +19,7 @@ pub(super) async fn publish(
     let (count, now) = (reports.len() as u64, clock::now());
     let route = Route::Report(endpoint.backend.clone());
     let queued = reports.into_iter().map(|reported| {
-        let traceparent = trace::child_of(request.header(header::TRACEPARENT));
-        let headers = Headers::from([(header::TRACEPARENT.to_owned(), traceparent)]);
+        let headers = traced(request.header(header::TRACEPARENT));
         Message::new(&route, &Report::of_provider(endpoint.backend.clone(), reported, now), headers)
     });
     state.publisher.publish(queued.collect()).await.map_err(Refusal::Unavailable)?;

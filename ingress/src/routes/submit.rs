@@ -12,8 +12,7 @@ use shared::{
     clock,
     clock::UnixMillis,
     message::{MessageId, SubmittedMessage},
-    queue::{Headers, Message, Route, header as queue_header},
-    trace,
+    queue::{Message, Route, header as queue_header, traced},
 };
 
 use crate::{
@@ -102,7 +101,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn queued(message: &SubmittedMessage, parent: Option<&str>, expires_at: Option<UnixMillis>) -> Message {
-    let mut headers = Headers::from([(queue_header::TRACEPARENT.to_owned(), trace::child_of(parent))]);
+    let mut headers = traced(parent);
     headers.extend(expires_at.map(|time| (queue_header::EXPIRES_AT.to_owned(), time.0.to_string())));
     Message::new(&Route::Submit(message.backend.clone()), message, headers)
 }

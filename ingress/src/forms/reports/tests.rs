@@ -220,11 +220,11 @@ fn what_cannot_be_read_is_refused() {
         ("status=1&message_id=%00".to_owned(), "message_id: null characters are not allowed"),
         (
             format!("status=1&message_id={}", "x".repeat(256)),
-            "message_id: ensure this value has at most 255 characters",
+            "message_id: ensure this value has at most 255 characters (it has 256)",
         ),
         (
             format!("status=1&message_id=x&identity={}", "1".repeat(101)),
-            "identity: ensure this value has at most 100 characters",
+            "identity: ensure this value has at most 100 characters (it has 101)",
         ),
         ("status=1&message_id=%FF".to_owned(), "message_id: not valid utf-8"),
     ] {

@@ -99,7 +99,7 @@ async fn a_message_is_published_and_then_answered_with_its_id() {
         (202, &2.into(), &serde_json::json!([message.id]))
     );
     assert_eq!((message.route.as_str(), message.kind.as_str()), ("submit.b", "submit.v1"));
-    assert_eq!(trace::trace_id(&message.headers["traceparent"]), trace::trace_id(parent));
+    assert_eq!(shared::trace::trace_id(&message.headers["traceparent"]), shared::trace::trace_id(parent));
     let submitted: SubmittedMessage = envelope::decode(&message.body).unwrap();
     assert_eq!((submitted.caller.as_str(), submitted.text.as_str()), ("survey", "hello"));
     assert_eq!(message.expires_at(), Some(submitted.accepted_at.plus(std::time::Duration::from_secs(60))));
