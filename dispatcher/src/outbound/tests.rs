@@ -312,7 +312,6 @@ async fn a_number_that_is_refused_alone_keeps_no_other_of_its_message_waiting() 
     assert_eq!((class, headers[header::SENT].as_str()), ("unavailable", r#"["1/1"]"#));
 }
 
-
 #[tokio::test(start_paused = true)]
 async fn a_stop_leaves_what_waits_for_the_provider_to_the_next_process() {
     let bench = Bench::new(&[("1", unavailable())], OnUnknown::DeadLetter);
