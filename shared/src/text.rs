@@ -39,7 +39,7 @@ impl Alphabet {
     /// The alphabet that `text` needs.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        if septets(text).is_some() { Self::Gsm7 } else { Self::Ucs2 }
+        if text.chars().all(gsm7::has) { Self::Gsm7 } else { Self::Ucs2 }
     }
 
     /// How many units a text may have that is one short message.
@@ -82,19 +82,6 @@ impl Count {
     pub fn of(text: &str, alphabet: Alphabet) -> Self {
         Self { alphabet, units: alphabet.units_of(text), parts: split_as(text, alphabet).len() }
     }
-}
-
-/// The septets of `text`; nothing when it has a character that the 7-bit alphabet has not.
-#[must_use]
-pub fn septets(text: &str) -> Option<usize> {
-    let septets = |c| gsm7::has(c).then(|| Alphabet::Gsm7.units(c));
-    text.chars().map(septets).sum()
-}
-
-/// The UTF-16 code units of `text`.
-#[must_use]
-pub fn utf16_units(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
 }
 
 #[cfg(test)]

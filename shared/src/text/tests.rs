@@ -18,6 +18,11 @@ const STANDARD: [&str; 8] = [
 /// The extension table.
 const EXTENSION: &str = "\u{c}^{}\\[~]|€";
 
+/// The septets of `text`; nothing when it has a character that the 7-bit alphabet has not.
+fn septets(text: &str) -> Option<usize> {
+    (Alphabet::of(text) == Alphabet::Gsm7).then(|| Alphabet::Gsm7.units_of(text))
+}
+
 #[test]
 fn the_7_bit_alphabet_is_the_one_of_the_standard() {
     let basic: Vec<char> = STANDARD.iter().flat_map(|row| row.chars()).collect();
@@ -45,7 +50,7 @@ fn one_character_decides_for_the_whole_text() {
 #[test]
 fn an_escaped_character_and_an_emoji_are_two_units() {
     assert_eq!(septets("5 €"), Some(4));
-    assert_eq!(utf16_units("ok 👍"), 5);
+    assert_eq!(Alphabet::Ucs2.units_of("ok 👍"), 5);
     assert_eq!(Count::of("[ok]", Alphabet::Gsm7), Count { alphabet: Alphabet::Gsm7, units: 6, parts: 1 });
     assert_eq!(Count::of("[ok]", Alphabet::Ucs2), Count { alphabet: Alphabet::Ucs2, units: 4, parts: 1 });
     assert_eq!(Count::of("ça 👍", Alphabet::Ucs2), Count { alphabet: Alphabet::Ucs2, units: 5, parts: 1 });
@@ -89,7 +94,7 @@ fn pairs_are_kept_together() {
 #[test]
 fn what_a_reader_sees_as_one_character_is_kept_together() {
     let family = "👨‍👩‍👧‍👦";
-    assert_eq!(utf16_units(family), 11);
+    assert_eq!(Alphabet::Ucs2.units_of(family), 11);
     assert_eq!(split(&family.repeat(7)), [family.repeat(6), family.to_owned()]);
     let flags = "🇰🇪".repeat(18);
     assert_eq!(split(&flags), ["🇰🇪".repeat(16), "🇰🇪".repeat(2)]);
