@@ -103,17 +103,15 @@ impl Router {
         self.finish(vec![Draft(message)]).await.0
     }
 
-    /// Tells all apps of a delivery report, each with the whole of the time: one that fails keeps it from no other.
+    /// Tells all apps of a delivery report, beside each other: one that fails, or takes long, keeps it from no other.
     pub async fn report(&self, report: &DeliveryReport) -> Result<(), RouteError> {
-        let mut failure: Option<RouteError> = None;
-        for app in &self.apps {
-            let deadline = Instant::now() + self.app_timeout;
-            let told = app.report(report).done_by(deadline).await;
-            if let Err(error) = told.map_err(failed(app.as_ref(), Phase::Report)) {
-                // What may be mended is tried again, whoever else took too long.
-                failure = Some(failure.filter(|earlier| !earlier.is_over_time()).unwrap_or(error));
-            }
-        }
+        let deadline = Instant::now() + self.app_timeout;
+        let tell = async |app: &dyn App| {
+            app.report(report).done_by(deadline).await.map_err(failed(app, Phase::Report))
+        };
+        let told = join_all(self.apps.iter().map(|app| tell(app.as_ref()))).await;
+        // What may be mended is tried again, whoever else took too long.
+        let failure = told.into_iter().filter_map(Result::err).min_by_key(RouteError::is_over_time);
         failure.map_or(Ok(()), Err)
     }
 

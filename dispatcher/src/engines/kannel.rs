@@ -26,7 +26,7 @@ use super::{Engine, Part, SendError, SendReceipt, calls::Calls, client::Client, 
 /// Every report that there is: delivered 1, failed 2, buffered 4, handed over 8, refused 16.
 const DLR_MASK: &[u8] = b"31";
 
-/// What each report tells, beside our name of the part.
+/// What each report tells, beside our name of the part: all that RapidSMS's URL has, for who reads Kannel's log beside it.
 const REPORT_VALUES: &str = "&status=%d&status_text=%A&smsc=%i&sms_id=%I&date_sent=%t&identity=%p";
 
 /// The engine of one backend, with its own pool of connections.
