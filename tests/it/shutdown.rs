@@ -82,20 +82,44 @@ async fn many_stops_do_not_make_poison_of_what_waits() -> Result<()> {
     stack.accept("/backends/p/", "1", "echo a").await?;
     provider.wait_for(1, DEADLINE).await?;
     stack.stop_senders().await?;
-    for _ in 0..12 {
-        let queues = stack.queues()?;
-        let holder = queues.hold("outgoing.p").await?;
-        queues.wait_depth("outgoing.p", 0, DEADLINE).await?;
-        holder.close(200, "done".into()).await?;
-        queues.wait_depth("outgoing.p", 1, DEADLINE).await?;
-    }
-    stack.start_sender_of("dispatcher").await?;
+    give_back_often(stack.queues()?).await?;
+    stack.start_sender().await?;
     provider.wait_for(2, DEADLINE).await?;
     let left = stack.stop().await?;
     assert_eq!(left.keys().collect::<Vec<_>>(), ["outgoing.p"]);
     let counted =
         left["outgoing.p"][0].headers.get("x-delivery-count").map_or(Ok(0), |count| count.parse())?;
     ensure!(counted <= 1, "counted on: {counted}");
+    Ok(())
+}
+
+/// A stop right after a start finds what was delivered before still held back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_stops_right_after_a_start_do_not_either() -> Result<()> {
+    let provider = Provider::start()?;
+    provider.behave(Answer::new(503, ""));
+    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
+    let mut stack = Stack::start(shape, &config(&provider), &["p"]).await?;
+    stack.stop_senders().await?;
+    stack.queues()?.publish_outgoing("outgoing.p", vec!["+1".into()], "a").await?;
+    give_back_often(stack.queues()?).await?;
+    for _ in 0..12 {
+        stack.start_sender().await?;
+        stack.stop_senders().await?;
+    }
+    let left = stack.stop().await?;
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["outgoing.p"]);
+    Ok(())
+}
+
+/// Has the one message of a queue delivered, and given back unsettled, 12 times.
+async fn give_back_often(queues: &Queues) -> Result<()> {
+    for _ in 0..12 {
+        let holder = queues.hold("outgoing.p").await?;
+        queues.wait_depth("outgoing.p", 0, DEADLINE).await?;
+        holder.close(200, "done".into()).await?;
+        queues.wait_depth("outgoing.p", 1, DEADLINE).await?;
+    }
     Ok(())
 }
 

@@ -263,12 +263,18 @@ impl Consumer {
         index: usize,
         tags: &[u64],
     ) -> lapin::Result<Option<BoxStream<'static, Event>>> {
-        let passed = self.probation == Some(false);
+        let (passed, suspect) = (self.probation == Some(false), self.probation == Some(true));
         if passed {
             self.probation = None;
         }
         if !passed || self.prefetch == 1 {
-            return self.acknowledge(tags).map(|()| None);
+            self.acknowledge(tags)?;
+            if suspect {
+                // Changes nothing, and its answer means that the broker has the acknowledgement: the next suspect may be
+                // the one that kills.
+                self.channel.basic_qos(1, BasicQosOptions::default()).await?;
+            }
+            return Ok(None);
         }
         // First, so that nothing else is delivered here: where one process at a time consumes, another one begins at once.
         self.channel.basic_cancel(self.tag(), BasicCancelOptions::default()).await?;
@@ -359,10 +365,12 @@ async fn consume(
                 }
             }
             () = link.lifecycle.stopping(), if !handles.is_empty() => {
+                // Nobody begins it any more, and what was given back often is put into its queue anew.
+                for ((index, _), delivery) in session.quarantine.take().map(Quarantine::end).unwrap_or_default() {
+                    hand_over(&subscriptions[index], &handles[index], delivery);
+                }
                 subscriptions.clear();
                 handles.clear();
-                // The broker has what is held.
-                session.quarantine = None;
                 session.consumers.iter().try_for_each(Consumer::cancel)?;
             }
             _ = look.tick() => if !session.connection.status().connected() {

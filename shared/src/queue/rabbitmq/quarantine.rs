@@ -63,6 +63,11 @@ impl<D> Quarantine<D> {
         self.out = Some((chosen.0, now));
         vec![chosen]
     }
+
+    /// Gives up all that is held.
+    pub(super) fn end(self) -> Vec<(Id, D)> {
+        self.suspects.into_iter().chain(self.fresh).collect()
+    }
 }
 
 #[cfg(test)]
