@@ -76,9 +76,7 @@ async fn a_rolling_restart_under_load_doubles_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_stops_do_not_make_poison_of_what_waits() -> Result<()> {
     let provider = Provider::start()?;
-    provider.behave(Answer::new(503, ""));
-    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
-    let mut stack = Stack::start(shape, &config(&provider), &["p"]).await?;
+    let mut stack = start_refused(&provider).await?;
     stack.accept("/backends/p/", "1", "echo a").await?;
     provider.wait_for(1, DEADLINE).await?;
     stack.stop_senders().await?;
@@ -97,9 +95,7 @@ async fn many_stops_do_not_make_poison_of_what_waits() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_stops_right_after_a_start_do_not_either() -> Result<()> {
     let provider = Provider::start()?;
-    provider.behave(Answer::new(503, ""));
-    let shape = Shape::Pair { ingress: 1, dispatchers: 1 };
-    let mut stack = Stack::start(shape, &config(&provider), &["p"]).await?;
+    let mut stack = start_refused(&provider).await?;
     stack.stop_senders().await?;
     stack.queues()?.publish_outgoing("outgoing.p", vec!["+1".into()], "a").await?;
     give_back_often(stack.queues()?).await?;
@@ -110,6 +106,12 @@ async fn many_stops_right_after_a_start_do_not_either() -> Result<()> {
     let left = stack.stop().await?;
     assert_eq!(left.keys().collect::<Vec<_>>(), ["outgoing.p"]);
     Ok(())
+}
+
+/// A pair whose provider takes nothing.
+async fn start_refused(provider: &Provider) -> Result<Stack> {
+    provider.behave(Answer::new(503, ""));
+    Stack::start(Shape::Pair { ingress: 1, dispatchers: 1 }, &config(provider), &["p"]).await
 }
 
 /// Has the one message of a queue delivered, and given back unsettled, 12 times.

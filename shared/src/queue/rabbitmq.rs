@@ -5,6 +5,8 @@
 
 mod acks;
 
+mod attachment;
+
 mod consumer;
 
 mod shovel;

@@ -1,4 +1,4 @@
-//! Consumes and settles: one task owns the connection, a channel a queue, and every acknowledgement.
+//! Consumes and settles: one task owns the connection, an [attachment](super::attachment) a queue, and every acknowledgement.
 
 use std::{
     sync::Arc,
@@ -8,18 +8,13 @@ use std::{
 use futures_util::{
     FutureExt, StreamExt,
     future::{BoxFuture, try_join_all},
-    stream::{self, BoxStream, SelectAll},
+    stream::{BoxStream, SelectAll},
 };
-use lapin::{
-    Channel, Connection,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{FieldTable, ShortString},
-};
+use lapin::Connection;
 use tokio::sync::mpsc::{self, error::TrySendError};
-use uuid::Uuid;
 
 use super::{
-    acks::{Ack, Outstanding, pass_on},
+    attachment::{Attachment, Event, priority},
     link::{Link, Pauses, SessionError},
     migration, mover,
     publisher::Publisher,
@@ -123,31 +118,12 @@ impl Settle for SessionQueue {
     }
 }
 
-/// What a consumer's stream gives: the queue, the number of the consumer, and its delivery or its end.
-type Event = (usize, u32, Option<lapin::Result<lapin::message::Delivery>>);
-
 struct Session {
     connection: Arc<Connection>,
-    consumers: Vec<Consumer>,
+    attachments: Vec<Attachment>,
     events: SelectAll<BoxStream<'static, Event>>,
     /// In the first session only: a process that lives on after a lost connection was not killed by a message.
     quarantine: Option<Quarantine<lapin::message::Delivery>>,
-}
-
-/// One queue's channel and consumer.
-struct Consumer {
-    channel: Channel,
-    queue: ShortString,
-    prefetch: u16,
-    /// Where one process at a time consumes: how much this one wants to be it.
-    priority: Option<i32>,
-    /// A new consumer on the channel has the next number.
-    number: u32,
-    /// While it is on probation: whether the one delivery that is out was delivered before.
-    probation: Option<bool>,
-    outstanding: Outstanding,
-    /// Whether anything was acknowledged.
-    acknowledged: bool,
 }
 
 async fn session(
@@ -183,104 +159,19 @@ async fn open(link: &Link, subscriptions: &[Subscription], first: bool) -> Resul
         return Err(SessionError::Unfinished(queue.to_string()));
     }
     let mut session =
-        Session { connection, consumers: Vec::new(), events: SelectAll::new(), quarantine: None };
+        Session { connection, attachments: Vec::new(), events: SelectAll::new(), quarantine: None };
     for (index, subscription) in subscriptions.iter().enumerate() {
         let queue = link.topology.queue(&subscription.queue);
         // Who works on the reports goes on with them as long as it lives: what it has seen is nowhere else.
         let spreads =
             link.topology.is_single(&subscription.queue) && subscription.queue != QueueName::Reports;
-        let mut consumer = Consumer {
-            channel: session.connection.create_channel().await?,
-            priority: spreads.then(|| priority(link.replica, queue.as_str())),
-            queue,
-            prefetch: subscription.prefetch,
-            number: 0,
-            probation: Some(false),
-            outstanding: Outstanding::default(),
-            acknowledged: false,
-        };
-        session.events.push(consumer.attach(index, 1).await?);
-        session.consumers.push(consumer);
+        let channel = session.connection.create_channel().await?;
+        let priority = spreads.then(|| priority(link.replica, queue.as_str()));
+        let mut attachment = Attachment::new(channel, queue, subscription.prefetch, priority);
+        session.events.push(attachment.attach(index, 1).await?);
+        session.attachments.push(attachment);
     }
     Ok(session)
-}
-
-/// Rendezvous hashing: of all processes, the one with the highest number for a queue is the one that consumes it. Nobody
-/// has to know the others, and the queues spread over them. RabbitMQ 4 obeys; on 3 the first process has all queues.
-fn priority(replica: Uuid, queue: &str) -> i32 {
-    Uuid::new_v5(&replica, queue.as_bytes()).as_bytes()[0].into()
-}
-
-impl Consumer {
-    async fn attach(&mut self, index: usize, prefetch: u16) -> lapin::Result<BoxStream<'static, Event>> {
-        self.channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-        self.number += 1;
-        let (number, options) = (self.number, BasicConsumeOptions::default());
-        let tag = self.tag();
-        let mut arguments = FieldTable::default();
-        if let Some(priority) = self.priority {
-            arguments.insert("x-priority".into(), priority.into());
-        }
-        let consumer = self.channel.basic_consume(self.queue.clone(), tag, options, arguments).await?;
-        // The end of a stream is an event too: the broker cancelled the consumer.
-        let end = stream::once(std::future::ready((index, number, None)));
-        Ok(consumer.map(move |delivery| (index, number, Some(delivery))).chain(end).boxed())
-    }
-
-    /// The frame is queued by the first poll, and waiting for the socket would hold up everybody else's.
-    fn acknowledge(&mut self, tags: &[u64]) -> lapin::Result<()> {
-        self.acknowledged = true;
-        for Ack { tag, multiple } in self.outstanding.settle(tags) {
-            self.channel.basic_ack(tag, BasicAckOptions { multiple }).now_or_never().unwrap_or(Ok(()))?;
-        }
-        Ok(())
-    }
-
-    /// Takes no more. The answer is not waited for.
-    fn cancel(&self) -> lapin::Result<()> {
-        let cancelled = self.channel.basic_cancel(self.tag(), BasicCancelOptions { nowait: true });
-        cancelled.now_or_never().unwrap_or(Ok(()))
-    }
-
-    /// Waits until the queue knows of every acknowledgement.
-    async fn pass_on(&mut self) -> lapin::Result<()> {
-        if !self.acknowledged {
-            return Ok(());
-        }
-        self.number += 1;
-        pass_on(&self.channel, &self.queue, self.tag()).await
-    }
-
-    fn tag(&self) -> ShortString {
-        format!("{}-{}", self.queue.as_str(), self.number).into()
-    }
-
-    /// After a (re)connect one message is out at a time, until one is settled that was not delivered before: a message that
-    /// kills the process then dies alone, and the crashes do not count against its neighbours. A prefetch holds for new
-    /// consumers only, so the first one is replaced.
-    async fn settle(
-        &mut self,
-        index: usize,
-        tags: &[u64],
-    ) -> lapin::Result<Option<BoxStream<'static, Event>>> {
-        let (passed, suspect) = (self.probation == Some(false), self.probation == Some(true));
-        if passed {
-            self.probation = None;
-        }
-        if !passed || self.prefetch == 1 {
-            self.acknowledge(tags)?;
-            if suspect {
-                // Changes nothing, and its answer means that the broker has the acknowledgement: the next suspect may be
-                // the one that kills.
-                self.channel.basic_qos(1, BasicQosOptions::default()).await?;
-            }
-            return Ok(None);
-        }
-        // First, so that nothing else is delivered here: where one process at a time consumes, another one begins at once.
-        self.channel.basic_cancel(self.tag(), BasicCancelOptions::default()).await?;
-        self.acknowledge(tags)?;
-        self.attach(index, self.prefetch).await.map(Some)
-    }
 }
 
 impl Session {
@@ -290,14 +181,11 @@ impl Session {
         queue: usize,
         delivery: lapin::message::Delivery,
     ) -> Option<lapin::message::Delivery> {
-        let (consumer, tag) = (&mut self.consumers[queue], delivery.delivery_tag);
-        consumer.outstanding.deliver(tag);
-        if consumer.probation.is_none() {
+        if !self.attachments[queue].deliver(&delivery) {
             return Some(delivery);
         }
-        consumer.probation = Some(delivery.redelivered);
         let Some(quarantine) = &mut self.quarantine else { return Some(delivery) };
-        quarantine.hold((queue, tag), delivery.redelivered, delivery);
+        quarantine.hold((queue, delivery.delivery_tag), delivery.redelivered, delivery);
         None
     }
 
@@ -317,11 +205,11 @@ impl Session {
         for same in settled.chunk_by(|one, other| one.queue == other.queue) {
             let (queue, tags): (_, Vec<u64>) =
                 (same[0].queue, same.iter().map(|settled| settled.tag).collect());
-            let consumer = &mut self.consumers[queue];
+            let attachment = &mut self.attachments[queue];
             if stopping {
-                consumer.acknowledge(&tags)?;
+                attachment.acknowledge(&tags)?;
             } else {
-                self.events.extend(consumer.settle(queue, &tags).await?);
+                self.events.extend(attachment.settle(queue, &tags).await?);
             }
         }
         settled.clear();
@@ -347,7 +235,7 @@ async fn consume(
             count = receipts.recv_many(&mut settled, MAX_TOGETHER) => {
                 if count == 0 {
                     // The last receipt is settled, and no more are handed out.
-                    try_join_all(session.consumers.iter_mut().map(Consumer::pass_on)).await?;
+                    try_join_all(session.attachments.iter_mut().map(Attachment::pass_on)).await?;
                     return Ok(());
                 }
                 session.settle(&mut settled, handles.is_empty()).await?;
@@ -358,7 +246,7 @@ async fn consume(
                     Some(delivery) => if let Some(delivery) = session.admit(index, delivery?) {
                         hand_over(&subscriptions[index], &handles[index], delivery);
                     },
-                    None if number == session.consumers[index].number => {
+                    None if session.attachments[index].is_at(number) => {
                         return Err(SessionError::Cancelled(subscriptions[index].queue.to_string()));
                     }
                     None => {}
@@ -371,7 +259,7 @@ async fn consume(
                 }
                 subscriptions.clear();
                 handles.clear();
-                session.consumers.iter().try_for_each(Consumer::cancel)?;
+                session.attachments.iter().try_for_each(Attachment::cancel)?;
             }
             _ = look.tick() => if !session.connection.status().connected() {
                 return Err(SessionError::Lost);
@@ -404,21 +292,4 @@ fn hand_over(subscription: &Subscription, session: &Arc<dyn Settle>, mut deliver
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_queues_spread_over_the_processes() {
-        let replicas: Vec<Uuid> = (1..=3).map(Uuid::from_u128).collect();
-        let mut share = [0; 3];
-        for backend in 0..300 {
-            let queue = format!("sms.outgoing.b{backend}.single");
-            let highest = (0..3).max_by_key(|replica| priority(replicas[*replica], &queue)).unwrap();
-            share[highest] += 1;
-        }
-        assert!(share.iter().all(|queues| (75..125).contains(queues)), "{share:?}");
-    }
 }
