@@ -10,7 +10,8 @@ use shared::{
     envelope::{Carried, Payload},
     lifecycle::Lifecycle,
     message::{BackendName, Identity, IncomingMessage, OutgoingMessage, SubmittedMessage},
-    queue::{Disposition, Headers, Message, Publish, Route, header, publish_until_taken},
+    metric,
+    queue::{Disposition, Headers, Message, Publish, QueueName, Route, header, publish_until_taken},
     telemetry::{Chain, Privacy},
 };
 
@@ -86,8 +87,8 @@ impl Inbound {
             Outcome::Filtered(app) => ("filtered", app),
             Outcome::Unclaimed => ("unclaimed", ""),
         };
-        metrics::counter!("gateway_routed_total", "outcome" => what, "app" => app.to_owned()).increment(1);
-        metrics::counter!("gateway_dropped_replies_total").increment(dropped as u64);
+        metrics::counter!(metric::ROUTED, "outcome" => what, "app" => app.to_owned()).increment(1);
+        metrics::counter!(metric::DROPPED_REPLIES).increment(dropped as u64);
         tracing::info!(message_id = %id, outcome = what, app, replies = replies.len(), dropped, "routed");
         Disposition::Done
     }
@@ -99,7 +100,7 @@ impl Inbound {
             return Disposition::Leave;
         }
         let outcome = if messages.is_empty() { "cancelled" } else { "submitted" };
-        metrics::counter!("gateway_routed_total", "outcome" => outcome, "app" => "").increment(1);
+        metrics::counter!(metric::ROUTED, "outcome" => outcome, "app" => "").increment(1);
         tracing::info!(message_id = %id, %submission, caller, outcome, messages = messages.len(), "routed");
         Disposition::Done
     }
@@ -145,6 +146,10 @@ fn headers_from(queued: &Message) -> Headers {
 impl Work for Inbound {
     type Payload = Arrival;
     type Lane = (BackendName, Identity);
+
+    fn queue(&self) -> QueueName {
+        QueueName::Incoming
+    }
 
     fn lanes(&self, arrival: &Arrival) -> Vec<Self::Lane> {
         match arrival {

@@ -13,13 +13,17 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
+use metrics::{Gauge, Histogram};
 use shared::{
-    clock,
+    clock::{self, UnixMillis},
     envelope::{self, Carried, DecodeError},
     lifecycle::Lifecycle,
-    queue::{Deliveries, Delivery, Disposition, Headers, Message, Receipt, RetryPolicy},
+    metric,
+    queue::{Deliveries, Delivery, Disposition, Headers, Message, QueueName, Receipt, RetryPolicy, header},
+    trace,
 };
 use tokio::{sync::oneshot, task::JoinSet, time::Instant};
+use tracing::{Instrument, Span};
 
 use crate::watchdog::Pulse;
 
@@ -33,6 +37,9 @@ pub(crate) trait Work: Send + Sync + 'static {
     type Payload: Carried + Send + Sync;
     /// What tells one connection from another.
     type Lane: Clone + Eq + Hash + Send;
+
+    /// The queue that it consumes.
+    fn queue(&self) -> QueueName;
 
     /// The lanes of a message.
     fn lanes(&self, payload: &Self::Payload) -> Vec<Self::Lane>;
@@ -130,6 +137,8 @@ struct Lanes<W: Work> {
     /// Those that run.
     begun: BTreeSet<Ticket>,
     pulse: Arc<Pulse>,
+    in_flight: Gauge,
+    age: Histogram,
 }
 
 struct Waiting<W: Work> {
@@ -149,6 +158,7 @@ struct Delivered<W: Work> {
 
 impl<W: Work> Lanes<W> {
     fn new(work: Arc<W>, policy: RetryPolicy, concurrency: usize) -> Self {
+        let queue = work.queue().to_string();
         Self {
             work,
             policy: Arc::new(policy),
@@ -160,6 +170,8 @@ impl<W: Work> Lanes<W> {
             running: JoinSet::new(),
             begun: BTreeSet::new(),
             pulse: Arc::default(),
+            in_flight: metrics::gauge!(metric::IN_FLIGHT, "queue" => queue.clone()),
+            age: metrics::histogram!(metric::AGE, "queue" => queue),
         }
     }
 
@@ -198,6 +210,7 @@ impl<W: Work> Lanes<W> {
 
     fn admit(&mut self, delivery: Delivery) {
         self.pulse.begin();
+        self.in_flight.increment(1);
         let Delivery { message, receipt, .. } = delivery;
         let payload = envelope::decode::<W::Payload>(&message.body);
         let ticket = self.next;
@@ -232,11 +245,18 @@ impl<W: Work> Lanes<W> {
         }
         self.begun.insert(ticket);
         self.pulse.runs(self.begun.first().copied());
+        if let Ok(payload) = &delivered.payload
+            && let Some(age) = age_at_first_attempt(&delivered.message, payload.accepted_at(), clock::now())
+        {
+            self.age.record(age);
+        }
         let (work, policy) = (Arc::clone(&self.work), Arc::clone(&self.policy));
-        self.running.spawn(async move {
+        let span = delivered.span();
+        let work = async move {
             delivered.settle(work.as_ref(), &policy).await;
             ticket
-        });
+        };
+        self.running.spawn(work.instrument(span));
     }
 
     fn end(&mut self, ticket: Ticket) {
@@ -244,6 +264,7 @@ impl<W: Work> Lanes<W> {
         self.begun.remove(&ticket);
         self.pulse.runs(self.begun.first().copied());
         self.pulse.end();
+        self.in_flight.decrement(1);
         for lane in done.lanes {
             let Some(queue) = self.order.get_mut(&lane) else {
                 continue;
@@ -264,6 +285,13 @@ impl<W: Work> Lanes<W> {
 }
 
 impl<W: Work> Delivered<W> {
+    /// What all log lines of this delivery have in common.
+    fn span(&self) -> Span {
+        let Message { id, headers, .. } = &self.message;
+        let trace_id = || headers.get(header::TRACEPARENT).and_then(|parent| trace::trace_id(parent));
+        tracing::error_span!("delivery", trace_id = trace_id(), message_id = %id)
+    }
+
     /// Does the work and settles.
     async fn settle(self, work: &W, policy: &RetryPolicy) {
         let Self { message, receipt, give_back, payload } = self;
@@ -284,6 +312,13 @@ impl<W: Work> Delivered<W> {
         };
         receipt.settle(message, disposition, policy).await;
     }
+}
+
+/// How long a message has waited that is tried for the first time, or anew because a person asked for it. A later attempt
+/// tells nothing: it has waited because it shall.
+fn age_at_first_attempt(message: &Message, accepted_at: UnixMillis, now: UnixMillis) -> Option<Duration> {
+    let since = message.replayed_at().map_or(accepted_at, |replayed_at| replayed_at.max(accepted_at));
+    (message.attempts() == 0).then(|| now.since(since))
 }
 
 /// Until when a message that is delivered now is kept: one with a time after which it is not to be sent goes back at that

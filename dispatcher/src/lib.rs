@@ -23,6 +23,8 @@ mod lanes;
 
 mod watchdog;
 
+mod depths;
+
 mod rate;
 
 mod recent;
@@ -54,7 +56,7 @@ use self::{
     outbound::Outbound,
     reports::Reports,
     router::Router,
-    watchdog::Watched,
+    watchdog::{Stalls, Watched},
 };
 
 const PROGRAM: Program =
@@ -85,6 +87,7 @@ pub struct Dispatcher {
     config: Config,
     router: Arc<Router>,
     engines: Engines,
+    stalls: Arc<Stalls>,
 }
 
 /// One queue, and how it is consumed.
@@ -120,13 +123,14 @@ impl Dispatcher {
             config: config.clone(),
             router: Arc::new(Router::new(apps(config, &Calls::Made)?, config)),
             engines: Engines::build(config, &Calls::Made)?,
+            stalls: Arc::default(),
         })
     }
 
-    /// The private pages of the engines, and what health pages tell of them.
+    /// The private pages of the engines, and what health pages tell of them and of the queues.
     #[must_use]
     pub fn pages(&self) -> Pages {
-        pages::all(&self.engines)
+        pages::all(&self.engines, &self.stalls)
     }
 
     /// Consumes until a stop is asked for and everything begun is settled.
@@ -161,7 +165,8 @@ impl Dispatcher {
             running.push(outgoing.start(deliveries, outbound, &self.config, lifecycle));
         }
         let (drained, watched): (Vec<_>, Vec<_>) = running.into_iter().unzip();
-        watchdog::start(queue, watched, self.config.dispatcher.stuck_after, lifecycle);
+        depths::start(queue, watched.iter().map(|watched| watched.queue.clone()), lifecycle);
+        watchdog::start(queue, watched, self.config.dispatcher.stuck_after, self.stalls, lifecycle);
         join_all(drained).await;
     }
 }

@@ -15,7 +15,8 @@ use shared::{
     config::Config,
     lifecycle::Lifecycle,
     message::{BackendName, Identity, OutgoingMessage},
-    queue::{Disposition, Headers, Message, Publish, header},
+    metric,
+    queue::{Disposition, Headers, Message, Publish, QueueName, header},
     telemetry::Privacy,
 };
 use tokio::time::Instant;
@@ -77,10 +78,10 @@ impl Outbound {
             recent: Recent::default(),
             // With the longest call beside it this is still well below what is taken for stuck.
             longest_turn: config.dispatcher.stuck_after / 4,
-            sent: metrics::counter!("gateway_sent_total", "backend" => label.clone()),
-            paused: metrics::gauge!("gateway_backend_paused", "backend" => label.clone()),
-            sending: metrics::histogram!("gateway_send_seconds", "backend" => label.clone()),
-            latency: metrics::histogram!("gateway_accepted_to_sent_seconds", "backend" => label),
+            sent: metrics::counter!(metric::SENT, "backend" => label.clone()),
+            paused: metrics::gauge!(metric::PAUSED, "backend" => label.clone()),
+            sending: metrics::histogram!(metric::SEND_SECONDS, "backend" => label.clone()),
+            latency: metrics::histogram!(metric::ACCEPTED_TO_SENT, "backend" => label),
         }
     }
 
@@ -230,7 +231,7 @@ impl Outbound {
 
     fn note(&self, queued: &Message, error: &SendError) {
         let class = error.class();
-        metrics::counter!("gateway_not_sent_total", "backend" => self.name.to_string(), "class" => class)
+        metrics::counter!(metric::NOT_SENT, "backend" => self.name.to_string(), "class" => class)
             .increment(1);
         let attempt = queued.attempts() + 1;
         tracing::warn!(message_id = %queued.id, backend = %self.name, attempt, class, reason = error.reason(), "not sent");
@@ -240,6 +241,10 @@ impl Outbound {
 impl Work for Outbound {
     type Payload = OutgoingMessage;
     type Lane = Identity;
+
+    fn queue(&self) -> QueueName {
+        QueueName::Outgoing(self.name.clone())
+    }
 
     fn lanes(&self, message: &OutgoingMessage) -> Vec<Identity> {
         message.identities.clone()

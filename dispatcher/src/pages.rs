@@ -1,5 +1,6 @@
 //! The private pages of the engines: `GET /httptester/<backend>?identity=N`, what was sent by this process, and
-//! `/httptester/`, which backends there are. And a line on the health page for each backend that is paused.
+//! `/httptester/`, which backends there are. And a line on the health page for each backend that is paused, and for each queue
+//! that does not move.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,6 +25,7 @@ use crate::{
         httptester::{HttpTester, Sent},
     },
     gate::Gate,
+    watchdog::Stalls,
 };
 
 type Testers = Arc<BTreeMap<BackendName, Arc<HttpTester>>>;
@@ -39,10 +41,12 @@ struct Page {
 }
 
 /// All pages.
-pub(crate) fn all(engines: &Engines) -> Pages {
+pub(crate) fn all(engines: &Engines, stalls: &Arc<Stalls>) -> Pages {
     let gates: Vec<(BackendName, Arc<Gate>)> =
         engines.iter().map(|(name, backend)| (name.clone(), Arc::clone(&backend.gate))).collect();
-    Pages { router: routes(engines), checks: Arc::new(move || paused(&gates)) }
+    let stalls = Arc::clone(stalls);
+    let checks = move || paused(&gates).into_iter().chain(stalls.checks()).collect();
+    Pages { router: routes(engines), checks: Arc::new(checks) }
 }
 
 /// A paused backend makes nobody less ready: its messages wait, and the others are served.

@@ -10,7 +10,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
     config::Config,
     message::{BackendName, MessageId},
-    queue::{Disposition, Headers, Message},
+    metric,
+    queue::{Disposition, Headers, Message, QueueName},
     report::{Reference, Report},
     telemetry::{Chain, Privacy},
 };
@@ -61,7 +62,7 @@ impl Reports {
             None => (UNMATCHED, unmatched(queued, &report)),
         };
         let (backend, state) = (report.backend.to_string(), report.state.name());
-        metrics::counter!("gateway_reports_total", "backend" => backend, "state" => state, "outcome" => outcome)
+        metrics::counter!(metric::REPORTS, "backend" => backend, "state" => state, "outcome" => outcome)
             .increment(1);
         // Some have the number in it.
         let external_id = self.privacy.show(report.external_id.as_deref().unwrap_or_default());
@@ -101,6 +102,10 @@ fn unmatched(queued: &Message, report: &Report) -> Disposition {
 impl Work for Reports {
     type Payload = Report;
     type Lane = (BackendName, String);
+
+    fn queue(&self) -> QueueName {
+        QueueName::Reports
+    }
 
     /// The reports of a part stay in order, by whichever name they come.
     fn lanes(&self, report: &Report) -> Vec<Self::Lane> {

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use shared::{
     config::{Config, apps::Phase},
     message::{IncomingMessage, OutgoingMessage, SubmittedMessage},
+    metric,
 };
 use tokio::time::Instant;
 
@@ -187,7 +188,7 @@ impl Router {
                 }
                 // As in RapidSMS: a message that was made is worth more than what an app wanted to do to it.
                 Err(error) => {
-                    metrics::counter!("gateway_ignored_errors_total", "app" => name.to_owned()).increment(1);
+                    metrics::counter!(metric::IGNORED_ERRORS, "app" => name.to_owned()).increment(1);
                     tracing::error!(%message_id, app = name, %error, "failed in outgoing; sent all the same");
                     draft = before;
                 }

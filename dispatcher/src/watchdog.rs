@@ -1,13 +1,15 @@
-//! Ends the process when a queue that has messages stands still, because starting anew is what helps then.
+//! Ends the process when a queue that has messages stands still, because starting anew is what helps then. Half way there it
+//! is told on the health page.
 //!
 //! Two look after each other: a task looks at the consumers, and a thread of the system looks whether the task still runs,
 //! which it does not when apps block every thread of the runtime. Both count looks and not time, so that a process that was
 //! frozen for a while is not taken for one that is stuck.
 
 use std::{
+    collections::BTreeMap,
     process,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -16,12 +18,15 @@ use std::{
 
 use shared::{
     lifecycle::{Exit, Failure, Lifecycle},
-    queue::{Queue, QueueName},
+    queue::{Check, Queue, QueueName},
 };
 use tokio::time::MissedTickBehavior;
 
 /// After how many looks without a movement a queue is stuck.
 const LOOKS: u32 = 8;
+
+/// After how many it is told: one message may well take a while.
+const LOOKS_UNTIL_TOLD: u32 = LOOKS / 2;
 
 /// What a consumer tells of itself.
 #[derive(Default)]
@@ -58,11 +63,37 @@ pub(crate) struct Watched {
     pub(crate) is_waiting: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
+/// The queues that have messages and do not move, each with how long it has been seen so.
+#[derive(Default)]
+pub(crate) struct Stalls(Mutex<BTreeMap<String, Duration>>);
+
+impl Stalls {
+    fn note(&self, queue: &QueueName, still: u32, pause: Duration) {
+        let mut stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if still < LOOKS_UNTIL_TOLD {
+            stalls.remove(&queue.to_string());
+        } else {
+            stalls.insert(queue.to_string(), pause * (still - 1));
+        }
+    }
+
+    /// What a health page tells of them.
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let check = |(queue, time): (&String, &Duration)| Check {
+            name: format!("queue {queue}"),
+            ok: false,
+            detail: format!("has messages and has not moved for {}", humantime::format_duration(*time)),
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(check).collect()
+    }
+}
+
 /// Starts to look after `consumers`, until a stop is asked for.
 pub(crate) fn start(
     queue: &Arc<dyn Queue>,
     consumers: Vec<Watched>,
     stuck_after: Duration,
+    stalls: Arc<Stalls>,
     lifecycle: &Lifecycle,
 ) {
     let (queue, lifecycle, beat) = (Arc::clone(queue), lifecycle.clone(), Arc::new(AtomicU64::new(0)));
@@ -74,7 +105,7 @@ pub(crate) fn start(
     let stopping = lifecycle.clone();
     lifecycle.clone().spawn("watchdog", async move {
         tokio::select! {
-            failure = watch(queue.as_ref(), consumers, stuck_after, &beat) => lifecycle.fail(failure),
+            failure = watch(queue.as_ref(), consumers, stuck_after, &stalls, &beat) => lifecycle.fail(failure),
             () = stopping.stopping() => {}
         }
     });
@@ -85,6 +116,7 @@ async fn watch(
     queue: &dyn Queue,
     consumers: Vec<Watched>,
     stuck_after: Duration,
+    stalls: &Stalls,
     beat: &AtomicU64,
 ) -> Failure {
     let pause = stuck_after / LOOKS;
@@ -105,6 +137,7 @@ async fn watch(
                 // Without a queue nothing can move, and another process would find it no different.
                 || !queue.checks().iter().all(|check| check.ok);
             *still = if moves { 0 } else { *still + 1 };
+            stalls.note(&watched.queue, *still, pause);
             if *still >= LOOKS {
                 return stuck(&watched.queue, now.0 != before.0, stuck_after);
             }

@@ -23,6 +23,7 @@ use axum::{
 };
 use shared::{
     config::{Config, api::PREFIX},
+    metric,
     telemetry::Privacy,
 };
 
@@ -31,7 +32,7 @@ use self::{
     error::ApiError,
     submission::Limits,
 };
-use crate::{body, publishing::Publisher, routes::submit};
+use crate::{body, publishing::Publisher, routes::submit, traced};
 
 /// What the route functions need.
 pub struct Api {
@@ -57,7 +58,7 @@ impl Api {
 /// The API of the private listener.
 pub fn private(config: &Config, publisher: Publisher) -> Router {
     let api = routes(Api::new(Callers::everybody(config), config, publisher));
-    api.layer(middleware::from_fn(body::close_unread))
+    api.layer(middleware::from_fn(body::close_unread)).layer(middleware::from_fn(traced::trace_request))
 }
 
 /// The API of the public listener: without tokens, there is none.
@@ -111,7 +112,7 @@ async fn wrong_method(Extension(caller): Extension<Arc<Caller>>) -> Response {
 /// The answer to a request of `caller` that is no success. The only place that notes one.
 pub(crate) fn refuse(caller: &str, error: ApiError) -> Response {
     let reason = error.code().as_str();
-    metrics::counter!("gateway_refused_total", "reason" => reason).increment(1);
+    metrics::counter!(metric::REFUSED, "reason" => reason, "backend" => "").increment(1);
     if let ApiError::Unavailable { cause, .. } = &error {
         tracing::error!(caller, reason, detail = %cause, "refused");
     } else if matches!(error, ApiError::Malformed { .. } | ApiError::Invalid(_) | ApiError::Backend(_)) {

@@ -22,6 +22,8 @@ pub mod refusal;
 
 mod seldom;
 
+mod traced;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use shared::{

@@ -3,29 +3,51 @@
 use std::{sync::Arc, time::Instant};
 
 use futures_util::future::try_join_all;
-use metrics::Histogram;
-use shared::queue::{Message, Publish, PublishError};
+use metrics::{Gauge, Histogram};
+use shared::{
+    metric,
+    queue::{Message, Publish, PublishError},
+};
 
 /// The queue, and how long its confirms take.
 #[derive(Clone)]
 pub struct Publisher {
     queue: Arc<dyn Publish>,
     seconds: Histogram,
+    waiting: Gauge,
 }
 
 impl Publisher {
     /// Publishes to `queue`.
     #[must_use]
     pub fn new(queue: Arc<dyn Publish>) -> Self {
-        Self { queue, seconds: metrics::histogram!("gateway_publish_seconds") }
+        let (seconds, waiting) =
+            (metrics::histogram!(metric::PUBLISH_SECONDS), metrics::gauge!(metric::PUBLISHING));
+        Self { queue, seconds, waiting }
     }
 
     /// Returns when the queue has confirmed every one of `messages`, or the first failed. All have one deadline.
     pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
-        let begun = Instant::now();
+        let (begun, _waits) = (Instant::now(), Counted::new(&self.waiting));
         let published = try_join_all(messages.into_iter().map(|message| self.queue.publish(message))).await;
         self.seconds.record(begun.elapsed());
         published.map(drop)
+    }
+}
+
+/// Counts somebody who waits, also when they stop waiting: the future of a request whose client has gone is dropped.
+struct Counted<'g>(&'g Gauge);
+
+impl<'g> Counted<'g> {
+    fn new(gauge: &'g Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }
 

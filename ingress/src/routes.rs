@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use shared::{
     config::{Config, auth::Auth},
     message::BackendName,
+    metric,
     telemetry::Privacy,
 };
 
@@ -24,6 +25,7 @@ use crate::{
     refusal::Problem,
     request::Request,
     seldom::Seldom,
+    traced,
 };
 
 /// The endpoints by path, and the limits that hold for all.
@@ -74,29 +76,36 @@ impl Takes {
     }
 }
 
+impl Endpoint {
+    fn new(backend: &BackendName, auth: &Auth, takes: Takes) -> Self {
+        let accepted = match takes {
+            Takes::Messages(_) => metric::ACCEPTED,
+            Takes::Reports(_) => metric::REPORTS_ACCEPTED,
+        };
+        // There from the start: what appears with its first count has not grown, for those who look at growth.
+        messages::refused("unavailable", backend.as_str()).increment(0);
+        Self {
+            backend: backend.clone(),
+            auth: auth.clone(),
+            takes,
+            accepted: metrics::counter!(accepted, "backend" => backend.to_string()),
+            seldom: Seldom::default(),
+        }
+    }
+}
+
 impl Endpoints {
     /// The endpoints of `config`.
     fn new(config: &Config) -> Self {
         let mut by_path = HashMap::new();
         for settings in &config.endpoints {
-            let endpoint = Arc::new(Endpoint {
-                backend: settings.backend.clone(),
-                auth: settings.auth.clone(),
-                takes: Takes::Messages(forms::build(settings, config)),
-                accepted: metrics::counter!("gateway_accepted_total", "backend" => settings.backend.to_string()),
-                seldom: Seldom::default(),
-            });
+            let takes = Takes::Messages(forms::build(settings, config));
+            let endpoint = Arc::new(Endpoint::new(&settings.backend, &settings.auth, takes));
             by_path.extend(settings.paths.iter().map(|path| (path.clone(), Arc::clone(&endpoint))));
         }
         for (backend, settings) in &config.reports {
-            let endpoint = Endpoint {
-                backend: backend.clone(),
-                auth: settings.auth.clone(),
-                takes: Takes::Reports(Box::new(ReportForm::new(settings, config))),
-                accepted: metrics::counter!("gateway_reports_accepted_total", "backend" => backend.to_string()),
-                seldom: Seldom::default(),
-            };
-            by_path.insert(settings.path.clone(), Arc::new(endpoint));
+            let takes = Takes::Reports(Box::new(ReportForm::new(settings, config)));
+            by_path.insert(settings.path.clone(), Arc::new(Endpoint::new(backend, &settings.auth, takes)));
         }
         Self { by_path, body: body::Limits::of(&config.ingress), privacy: Privacy::new(&config.logging) }
     }
@@ -124,4 +133,5 @@ pub fn router(config: &Config, publisher: Publisher) -> Router {
         .with_state(state)
         .merge(api)
         .layer(middleware::from_fn(body::close_unread))
+        .layer(middleware::from_fn(traced::trace_request))
 }

@@ -30,6 +30,8 @@ pub mod admin;
 
 pub mod telemetry;
 
+pub mod metric;
+
 pub mod trace;
 
 pub mod clock;

@@ -18,7 +18,7 @@ mod routes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
 
 use self::retry::{EXPIRED, Settlement};
@@ -31,6 +31,7 @@ use crate::{
     config::{Config, QueueUrl},
     lifecycle::{Failure, Lifecycle},
     message::BackendName,
+    metric,
 };
 
 /// What a message is and where it goes: `incoming.<backend>` and so on, the routing key on RabbitMQ.
@@ -116,8 +117,14 @@ pub trait Queue: Publish {
     /// The deliveries go on over every reconnect, and end when the process is asked to stop.
     fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries>;
 
+    /// How many messages wait in the queue and are not handed out; nothing when that cannot be known.
+    fn depth(&self, queue: &QueueName) -> BoxFuture<'_, Option<u64>>;
+
     /// Whether messages wait in the queue that this process should be given; nothing when that cannot be known.
-    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>>;
+    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+        let depth = self.depth(queue);
+        async move { Some(depth.await? > 0) }.boxed()
+    }
 
     /// What health pages tell: whether messages can be published, and whether every consumer is attached.
     fn checks(&self) -> Vec<Check>;
@@ -298,8 +305,8 @@ impl Receipt {
 fn note_move(id: &str, route: String, class: &'static str, destination: Destination) {
     let name = match destination {
         Destination::Back => return,
-        Destination::Retry(_) => "gateway_retries_total",
-        Destination::Dead => "gateway_dead_letters_total",
+        Destination::Retry(_) => metric::RETRIES,
+        Destination::Dead => metric::DEAD_LETTERS,
     };
     if destination == Destination::Dead {
         // Without the reason: it may repeat what the provider said, numbers included.

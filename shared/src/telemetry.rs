@@ -4,7 +4,7 @@ use std::{fmt, io::IsTerminal, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
+    filter::{LevelFilter, Targets, filter_fn},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -12,10 +12,15 @@ use tracing_subscriber::{
 use crate::{
     config::{LogFormat, Logging},
     lifecycle::Lifecycle,
+    metric,
 };
 
-/// The buckets of every histogram of durations, in seconds.
+/// The buckets of the histograms of durations, in seconds.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// The buckets of those that tell how old a message is, in seconds: it may have waited for days.
+const AGES: [f64; 14] =
+    [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 172_800.0];
 
 /// How long histograms gather.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -25,13 +30,16 @@ pub fn start_logs(logging: &Logging) {
     // lapin writes whole messages into its warnings; what matters of them is told by `shared::queue`.
     let filter: Targets = logging.level.parse().unwrap_or_default();
     let filter = filter.with_target("lapin", LevelFilter::OFF);
+    // Spans are for machines: in a text they would begin every line.
+    let has_spans = logging.format == LogFormat::Json;
+    let spans = filter_fn(move |metadata| has_spans || metadata.is_event());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(spans);
     match logging.format {
         LogFormat::Text => {
             registry.with(lines.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init();
         }
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
 }
 
@@ -39,10 +47,14 @@ pub fn start_logs(logging: &Logging) {
 pub fn metrics() -> Option<&'static PrometheusHandle> {
     static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     let start = || {
-        let builder = PrometheusBuilder::new();
-        let builder =
-            builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
-        builder.install_recorder().ok()
+        let mut builder = PrometheusBuilder::new();
+        builder = builder.set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS).ok()?;
+        for age in [metric::AGE, metric::ACCEPTED_TO_SENT] {
+            builder = builder.set_buckets_for_metric(Matcher::Full(age.to_owned()), &AGES).ok()?;
+        }
+        let handle = builder.install_recorder().ok()?;
+        metric::describe();
+        Some(handle)
     };
     HANDLE.get_or_init(start).as_ref()
 }

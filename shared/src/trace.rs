@@ -1,4 +1,4 @@
-//! W3C trace context: a request's trace goes on from the provider's call to our call of the provider.
+//! W3C trace context: a request's trace goes on in all that it leads to, until a provider has taken it.
 
 use uuid::Uuid;
 

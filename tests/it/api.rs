@@ -162,7 +162,7 @@ async fn tokens_say_who_may_send_what_and_how_much(shape: Shape) -> Result<()> {
     provider.wait_for(2, DEADLINE).await?;
 
     assert_eq!(stack.counted(r#"gateway_submitted_total{backend="p",token="survey"}"#).await?, 1);
-    assert_eq!(stack.counted(r#"gateway_refused_total{reason="unauthorized"}"#).await?, 2);
+    assert_eq!(stack.counted(r#"gateway_refused_total{reason="unauthorized",backend=""}"#).await?, 2);
     let logged = stack.logged();
     assert!(logged.contains("caller=\"survey\"") && !logged.contains("Bearer"), "{logged}");
     stack.finish().await?;

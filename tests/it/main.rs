@@ -31,6 +31,10 @@ mod parts;
 
 mod reports;
 
+mod metrics;
+
+mod logs;
+
 mod api;
 
 mod pause;

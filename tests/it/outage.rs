@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use integration_tests::{
     Broker, Provider, Service,
     client::client,
@@ -30,8 +30,10 @@ async fn a_broker_that_is_killed_loses_nothing_that_was_accepted() -> Result<()>
     broker.kill().await?;
     let (status, _) = stack.post("/backends/b/", &[("identity", "3"), ("text", "echo refused")]).await?;
     ensure!(status == 503, "without a broker the answer was {status}");
-    broker.restart().await?;
     stack.resume_senders()?;
+    let [ready] = &stack.admin_urls("/health/ready")[..] else { bail!("one dispatcher") };
+    stack.wait_unready(ready, "consumers").await?;
+    broker.restart().await?;
 
     stack.expect_sent("b", "2", &["waiting"]).await?;
     stack.wait_ready().await?;

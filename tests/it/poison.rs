@@ -79,13 +79,14 @@ async fn what_kills_the_process_is_dead_lettered_alone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_stands_still_ends_the_process() -> Result<()> {
-    let stack = start("stuck_after = '2s'\napp_timeout = '1s'").await?;
+async fn a_queue_that_stands_still_is_told_and_ends_the_process() -> Result<()> {
+    let stack = start("stuck_after = '6s'\napp_timeout = '1s'").await?;
     stack.accept("/backends/b/", "1", "block").await?;
     let mut dispatcher = stack.start_program(ODD).await?;
+    stack.wait_unready(&dispatcher.admin_url("/health/ready"), "queue incoming").await?;
     assert_eq!(dispatcher.wait_exit(DEADLINE).await?, 70);
     let log = dispatcher.stderr().join("\n");
-    assert!(log.contains("the queue `incoming` has messages and nothing of it was settled for 2s"), "{log}");
+    assert!(log.contains("the queue `incoming` has messages and nothing of it was settled for 6s"), "{log}");
     stack.stop().await?;
     Ok(())
 }

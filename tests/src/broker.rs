@@ -26,6 +26,9 @@ const NODE: &str = "test@localhost";
 /// A first start takes about 6 s on two idle cores.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// The file that says which plugins are started.
+const PLUGINS: &str = "plugins";
+
 /// The list of queues is saved after half a second without a change.
 const SAVE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -63,7 +66,7 @@ fn url_at(address: SocketAddr) -> String {
     format!("amqp://guest:guest@{address}/%2f")
 }
 
-/// A running RabbitMQ of this process alone, for tests that stop or kill it.
+/// A running RabbitMQ of this process alone, for tests that stop or kill it, or read its metrics.
 pub struct Broker {
     server: OwnedChild,
     epmd: OwnedChild,
@@ -76,7 +79,17 @@ impl Broker {
     /// It is the `rabbitmq-server` named by the environment variable `RABBITMQ_SERVER`, else Debian's, else
     /// the first one on the `PATH`.
     pub async fn start() -> Result<Self> {
-        let site = Site::prepare()?;
+        Self::start_at(Site::prepare()?).await
+    }
+
+    /// The same, with its page of metrics.
+    pub async fn start_with_metrics() -> Result<Self> {
+        let site = Site { metrics_port: Some(ports::free()?), ..Site::prepare()? };
+        fs::write(site.plugins(), "[rabbitmq_prometheus].\n")?;
+        Self::start_at(site).await
+    }
+
+    async fn start_at(site: Site) -> Result<Self> {
         let epmd = site.spawn_epmd().await?;
         let server = site.spawn_server()?;
         let mut broker = Self { server, epmd, site };
@@ -94,6 +107,12 @@ impl Broker {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.site.amqp_port).into()
+    }
+
+    /// The URL of `path` on its page of metrics.
+    pub fn metrics_url(&self, path: &str) -> Result<String> {
+        let port = self.site.metrics_port.context("it was started without metrics")?;
+        Ok(format!("http://{}:{port}{path}", Ipv4Addr::LOCALHOST))
     }
 
     /// The ids of the processes that make up this broker.
@@ -179,14 +198,17 @@ struct Site {
     amqp_port: u16,
     distribution_port: u16,
     epmd_port: u16,
+    /// Of the plugin that is not started without.
+    metrics_port: Option<u16>,
 }
 
 impl Site {
     fn prepare() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gateway-broker-").tempdir()?;
-        fs::write(folder.path().join("plugins"), "[].\n")?;
+        fs::write(folder.path().join(PLUGINS), "[].\n")?;
         Ok(Self {
             folder,
+            metrics_port: None,
             program: server_program()?,
             amqp_port: ports::free()?,
             distribution_port: ports::free()?,
@@ -213,14 +235,15 @@ impl Site {
     /// beside itself, so that the child's process id is the one to kill; `-noinput` takes the input away again.
     fn spawn_server(&self) -> Result<OwnedChild> {
         let log = File::options().create(true).append(true).open(self.log())?;
+        let metrics = self
+            .metrics_port
+            .map(|port| format!(" -rabbitmq_prometheus tcp_config [{{ip,\"127.0.0.1\"}},{{port,{port}}}]"));
+        let arguments = "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}".to_owned();
         let mut command = self.command(&self.program);
         command
             .env("RABBITMQ_ALLOW_INPUT", "1")
             .env("RABBITMQ_SERVER_START_ARGS", "-noinput")
-            .env(
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
-            )
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", arguments + &metrics.unwrap_or_default())
             .stdout(log.try_clone()?)
             .stderr(log);
         OwnedChild::spawn(&mut command)
@@ -244,7 +267,7 @@ impl Site {
             .env("RABBITMQ_CONF_ENV_FILE", place("none"))
             .env("RABBITMQ_CONFIG_FILE", place("rabbitmq"))
             .env("RABBITMQ_ADVANCED_CONFIG_FILE", place("advanced.config"))
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", place("plugins"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.plugins())
             .env("RABBITMQ_FEATURE_FLAGS_FILE", place("feature_flags"))
             .env("RABBITMQ_MNESIA_BASE", place("data"))
             .env("RABBITMQ_MNESIA_DIR", place("data/node"))
@@ -262,6 +285,10 @@ impl Site {
             Ok(bytes) if bytes.get(8..12) != Some(&1_u32.to_be_bytes()) => Err("it has changes"),
             _saved_or_absent => Ok(()),
         }
+    }
+
+    fn plugins(&self) -> PathBuf {
+        self.folder.path().join(PLUGINS)
     }
 
     fn log(&self) -> PathBuf {

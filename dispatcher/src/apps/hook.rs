@@ -17,6 +17,7 @@ use shared::{
     },
     lifecycle::{Exit, Failure},
     message::MessageId,
+    metric,
 };
 use tokio::time::Instant;
 
@@ -112,7 +113,7 @@ impl Hook {
             (Ok(answer), _) => Ok(answer),
             (Err(reason), OnError::Retry) => Err(reason.into()),
             (Err(reason), OnError::Ignore) => {
-                metrics::counter!("gateway_ignored_errors_total", "app" => self.name.clone()).increment(1);
+                metrics::counter!(metric::IGNORED_ERRORS, "app" => self.name.clone()).increment(1);
                 tracing::error!(message_id = %id, app = self.name, %phase, %reason, "failed; ignored");
                 Ok(A::default())
             }

@@ -8,6 +8,7 @@ use shared::{
     clock,
     config::Config,
     message::BackendName,
+    metric,
     queue::{Message, Publish, Route},
     report::{Reference, Report, Reported, State},
 };
@@ -24,7 +25,7 @@ pub(super) struct Notes {
 impl Notes {
     /// The notes of `backend`, if its provider reports.
     pub(super) fn new(backend: &BackendName, queue: &Arc<dyn Publish>, config: &Config) -> Option<Self> {
-        let lost = || metrics::counter!("gateway_lost_notes_total", "backend" => backend.to_string());
+        let lost = || metrics::counter!(metric::LOST_NOTES, "backend" => backend.to_string());
         let notes = || Self { queue: Arc::clone(queue), backend: backend.clone(), lost: lost() };
         config.reports.contains_key(backend).then(notes)
     }

@@ -30,11 +30,11 @@ impl Queue for Told {
         Vec::new()
     }
 
-    fn has_waiting(&self, _queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+    fn depth(&self, _queue: &QueueName) -> BoxFuture<'_, Option<u64>> {
         if self.silent.load(Ordering::Relaxed) {
             return std::future::pending().boxed();
         }
-        std::future::ready(Some(self.waiting.load(Ordering::Relaxed))).boxed()
+        std::future::ready(Some(self.waiting.load(Ordering::Relaxed).into())).boxed()
     }
 
     fn checks(&self) -> Vec<Check> {
@@ -51,6 +51,7 @@ struct Bench {
     queue: Arc<Told>,
     pulse: Arc<Pulse>,
     waits: Arc<AtomicBool>,
+    stalls: Arc<Stalls>,
     lifecycle: Lifecycle,
 }
 
@@ -63,8 +64,9 @@ impl Bench {
         let excuse = Arc::clone(&waits);
         let is_waiting = Box::new(move || excuse.load(Ordering::Relaxed));
         let watched = Watched { queue: QueueName::Incoming, pulse: Arc::clone(&pulse), is_waiting };
-        start(&(Arc::clone(&queue) as _), vec![watched], LIMIT, &lifecycle);
-        Self { queue, pulse, waits, lifecycle }
+        let stalls = Arc::<Stalls>::default();
+        start(&(Arc::clone(&queue) as _), vec![watched], LIMIT, Arc::clone(&stalls), &lifecycle);
+        Self { queue, pulse, waits, stalls, lifecycle }
     }
 
     /// Lets the time of the test pass, and tells whether the process would have ended.
@@ -83,6 +85,25 @@ async fn a_queue_that_has_messages_and_stands_still_ends_the_process() {
     assert!(
         failure.message.starts_with("the queue `incoming` has messages and nothing of it was settled for 2m")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_way_there_it_is_told_and_no_longer_when_it_moves() {
+    let bench = Bench::new();
+    // Between two looks, the first of which was at once.
+    assert!(!bench.fails_within(LIMIT / LOOKS / 2 * (2 * LOOKS_UNTIL_TOLD - 3)).await);
+    assert_eq!(bench.stalls.checks(), []);
+    assert!(!bench.fails_within(LIMIT / LOOKS).await);
+    let told = Check {
+        name: "queue incoming".to_owned(),
+        ok: false,
+        detail: "has messages and has not moved for 45s".to_owned(),
+    };
+    assert_eq!(bench.stalls.checks(), [told]);
+    bench.pulse.begin();
+    bench.pulse.end();
+    assert!(!bench.fails_within(LIMIT / LOOKS).await);
+    assert_eq!(bench.stalls.checks(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,7 +166,7 @@ async fn the_beat_goes_on_while_the_queue_answers_nothing() {
         || Watched { queue: QueueName::Incoming, pulse: Arc::default(), is_waiting: Box::new(|| false) };
     let beat = AtomicU64::new(0);
     let consumers = (0..20).map(|_| consumer()).collect();
-    let watching = watch(bench.queue.as_ref(), consumers, LIMIT, &beat);
+    let watching = watch(bench.queue.as_ref(), consumers, LIMIT, &bench.stalls, &beat);
     assert!(tokio::time::timeout(LIMIT * 3, watching).await.is_err());
     // One for each look at a consumer, each as long as the pause between looks.
     assert!(beat.load(Ordering::Relaxed) >= 23, "{beat:?}");

@@ -9,9 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use metrics::Counter;
 use shared::{
     clock,
     message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
+    metric,
     queue::{Message, Route, header as queue_header, traced},
 };
 use tokio::time::Instant;
@@ -136,12 +138,16 @@ fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
     refusal.into_response()
 }
 
+/// How many requests were refused for this reason.
+pub(super) fn refused(reason: &'static str, backend: &str) -> Counter {
+    metrics::counter!(metric::REFUSED, "reason" => reason, "backend" => backend.to_owned())
+}
+
 /// Counts and logs what is not accepted.
 fn note(refusal: &Refusal, endpoint: Option<&Endpoint>) {
     let reason = refusal.reason();
     let backend = endpoint.map_or("", |endpoint| endpoint.backend.as_str());
-    metrics::counter!("gateway_refused_total", "reason" => reason, "backend" => backend.to_owned())
-        .increment(1);
+    refused(reason, backend).increment(1);
     let detail = refusal.detail();
     match refusal.status() {
         StatusCode::SERVICE_UNAVAILABLE => tracing::error!(backend, reason, detail, "refused"),

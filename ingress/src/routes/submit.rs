@@ -12,6 +12,7 @@ use shared::{
     clock,
     clock::UnixMillis,
     message::{MessageId, SubmittedMessage},
+    metric,
     queue::{Message, Route, header as queue_header, traced},
 };
 
@@ -88,7 +89,7 @@ async fn submit(api: &Api, caller: &Caller, request: Request) -> Result<Accepted
         ApiError::Unavailable { cause, has_id: checked.has_id() }
     })?;
     let backend = &checked.backend;
-    metrics::counter!("gateway_submitted_total", "backend" => backend.to_string(), "token" => caller.name.clone())
+    metrics::counter!(metric::SUBMITTED, "backend" => backend.to_string(), "token" => caller.name.clone())
         .increment(recipients as u64);
     let text = api.privacy.show(&checked.text);
     tracing::info!(submission = %id, caller = caller.name, %backend, recipients, messages = ids.len(), %text, "submitted");

@@ -171,7 +171,7 @@ impl Queue for Embedded {
         queues.into_iter().map(attach).collect()
     }
 
-    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
+    fn depth(&self, queue: &QueueName) -> BoxFuture<'_, Option<u64>> {
         let (answer, answered) = oneshot::channel();
         let asked = self.session.operations.send(Operation::Look { queue: queue.to_string(), answer });
         async move {

@@ -75,11 +75,16 @@ impl Queue for RabbitMq {
         consumer::start(&self.link, &self.publisher, queues)
     }
 
+    fn depth(&self, queue: &QueueName) -> BoxFuture<'_, Option<u64>> {
+        let queue = self.link.topology.queue(queue);
+        async move { self.link.depth(queue).await.map(u64::from) }.boxed()
+    }
+
     fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
         // Of one that a single process consumes at a time, this may be a process that only stands by.
         let single = self.link.topology.is_single(queue);
-        let queue = self.link.topology.queue(queue);
-        async move { if single { None } else { Some(self.link.depth(queue).await? > 0) } }.boxed()
+        let depth = self.depth(queue);
+        async move { if single { None } else { Some(depth.await? > 0) } }.boxed()
     }
 
     fn checks(&self) -> Vec<Check> {

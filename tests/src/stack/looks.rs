@@ -47,6 +47,18 @@ impl Stack {
         Ok((answer.status().as_u16(), answer.json().await?))
     }
 
+    /// Waits until the health page at `url` says that the process is not ready because of `check`.
+    pub async fn wait_unready(&self, url: &str, check: &str) -> Result<()> {
+        eventually(&format!("{url} says that {check:?} is not well"), DEADLINE, async || {
+            let answer = self.client.get(url).send().await?;
+            let (status, page) = (answer.status().as_u16(), answer.json::<Value>().await?);
+            let mut checks = page["checks"].as_array().into_iter().flatten();
+            let is_told = checks.any(|told| told["name"] == check && told["ok"] == false);
+            if status == 503 && is_told { Ok(()) } else { Err(anyhow!("{status}: {page}")) }
+        })
+        .await
+    }
+
     /// The sum of a metric over all processes that send; each must have it. `labels` is a part of its line.
     pub async fn metric(&self, name: &str, labels: &str) -> Result<f64> {
         let mut sum = 0.0;

@@ -14,10 +14,10 @@ pub(super) enum Operation {
     Publish(Publication),
     Settle(Settlement),
     Consume(Consumer),
-    /// To tell whether a queue has messages that are due.
+    /// To tell how many messages of a queue are due.
     Look {
         queue: String,
-        answer: oneshot::Sender<bool>,
+        answer: oneshot::Sender<u64>,
     },
     /// To hand out nothing more.
     Stop,

@@ -71,12 +71,12 @@ impl Store {
         Ok(result)
     }
 
-    /// Whether messages of a queue are due that nobody holds.
-    pub(super) fn has_due(&self, queue: &str, now: i64) -> Result<bool> {
+    /// How many messages of a queue are due that nobody holds.
+    pub(super) fn count_due(&self, queue: &str, now: i64) -> Result<u64> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM messages WHERE claimed = 0 AND queue = ?1 AND due_at <= ?2)",
+            "SELECT count(*) FROM messages WHERE claimed = 0 AND queue = ?1 AND due_at <= ?2",
         )?;
-        statement.query_row(params![queue, now], |row| row.get(0))
+        statement.query_row(params![queue, now], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
     }
 
     /// Brings the write-ahead log into the file, as far as no reader is in the way.

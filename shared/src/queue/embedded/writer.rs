@@ -114,8 +114,8 @@ impl Writer {
                 Operation::Consume(consumer) => self.consumers.attach(consumer),
                 Operation::Look { queue, answer } => {
                     // When it cannot be told, the question is dropped with its answer.
-                    if let Ok(waits) = self.store.has_due(&queue, self.timeline.now()) {
-                        answer.send(waits).ok();
+                    if let Ok(count) = self.store.count_due(&queue, self.timeline.now()) {
+                        answer.send(count).ok();
                     }
                 }
                 Operation::Stop => {}

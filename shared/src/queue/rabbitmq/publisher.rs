@@ -21,6 +21,7 @@ use super::{
 use crate::{
     clock,
     lifecycle::{Exit, Failure},
+    metric,
     queue::{Destination, Message, PublishError},
 };
 
@@ -152,7 +153,7 @@ async fn publish_all(
 ) -> Result<(), SessionError> {
     let mut in_flight = FuturesUnordered::new();
     let mut look = tokio::time::interval(LOOK);
-    let last_publish = metrics::gauge!("gateway_last_publish_timestamp_seconds");
+    let last_publish = metrics::gauge!(metric::LAST_PUBLISH);
     let (mut blocked, mut confirmed_some) = (false, false);
     loop {
         tokio::select! {

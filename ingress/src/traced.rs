@@ -1,0 +1,23 @@
+//! Puts each request into a trace, so that all log lines of it, and of what it leads to, have one id.
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use shared::{queue::header::TRACEPARENT, trace};
+use tracing::Instrument;
+
+/// Goes on with the trace that the sender names, or begins one, and tells whoever looks at the request's headers after it.
+pub(crate) async fn trace_request(mut request: Request, next: Next) -> Response {
+    let headers = request.headers_mut();
+    let parent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let traceparent = trace::child_of(parent);
+    let span = tracing::error_span!("request", trace_id = trace::trace_id(&traceparent));
+    // Hexadecimal digits can always be written.
+    headers.extend(
+        HeaderValue::try_from(traceparent).ok().map(|value| (HeaderName::from_static(TRACEPARENT), value)),
+    );
+    next.run(request).instrument(span).await
+}
