@@ -188,6 +188,8 @@ async fn connections_that_are_cut_double_nothing() -> Result<()> {
     stack.wait_ready().await?;
     let mut stack = stack;
     stack.reconnect(&broker, &["p"]).await?;
+    // What was sent when the connections were cut comes back, and is settled then.
+    stack.wait_settled("outgoing.p").await?;
     stack.finish().await?;
     let texts = provider.texts("msg");
     assert_eq!(texts.len(), 16, "{texts:?}");

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
+use shared::metric;
 
 use super::{DEADLINE, Stack};
 use crate::{Service, eventually};
@@ -69,6 +70,20 @@ impl Stack {
             sum += line.rsplit(' ').next().context("no value")?.parse::<f64>()?;
         }
         Ok(sum)
+    }
+
+    /// Waits until nothing is in a queue of the broker, and no process holds a message of it.
+    pub async fn wait_settled(&self, queue: &str) -> Result<()> {
+        eventually(&format!("all of {queue} is settled"), DEADLINE, async || {
+            let waiting = self.queues()?.depth(queue).await?;
+            let held = self.metric(metric::IN_FLIGHT, &format!("queue=\"{queue}\"")).await?;
+            if waiting == Some(0) && held < 0.1 {
+                Ok(())
+            } else {
+                Err(anyhow!("{waiting:?} wait, {held} held"))
+            }
+        })
+        .await
     }
 
     /// How much memory of the machine the processes that send occupy, in KiB.
