@@ -72,7 +72,9 @@ impl Lifecycle {
                     _ = interrupt.recv() => "SIGINT",
                 }
             };
-            tracing::info!("{}: stopping", next().await);
+            // Not within the line, whose arguments are evaluated only where it is logged.
+            let signal = next().await;
+            tracing::info!("{signal}: stopping");
             lifecycle.stop();
             let signal = next().await;
             tracing::warn!(
