@@ -29,11 +29,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use shared::{
     config::{
-        self, Config, Rate,
+        self, Config, LiveRate,
         backends::{OnUnknown, Texts},
     },
     lifecycle::Failure,
     message::{BackendName, Identity, OutgoingMessage},
+    queue::Prefetch,
     text::Alphabet,
 };
 
@@ -176,7 +177,7 @@ pub struct Backend {
     /// The engine.
     pub engine: Arc<dyn Engine>,
     /// How many parts a second are sent at most.
-    pub rate: Option<Rate>,
+    pub rate: Option<LiveRate>,
     /// How many calls run at a time.
     pub concurrency: u16,
     /// What becomes of a part of which nobody knows.
@@ -189,9 +190,9 @@ pub struct Backend {
 
 impl Backend {
     /// How many deliveries are taken from its queue at a time.
-    pub(crate) fn prefetch(&self) -> u16 {
-        let limited = self.rate.map(|rate| rate::prefetch(rate, self.concurrency));
-        limited.unwrap_or_else(|| lanes::prefetch(self.concurrency))
+    pub(crate) fn prefetch(&self) -> Prefetch {
+        let limited = self.rate.as_ref().map(|rate| rate::prefetch(rate, self.concurrency));
+        limited.unwrap_or_else(|| Prefetch::fixed(lanes::prefetch(self.concurrency)))
     }
 }
 
@@ -219,7 +220,8 @@ impl Engines {
                 }
                 config::Engine::Vumi(vumi) => Arc::new(vumi::VumiEngine::new(name, vumi, settings, calls)?),
             };
-            let config::Backend { rate, concurrency, on_unknown, texts, .. } = *settings;
+            let config::Backend { concurrency, on_unknown, texts, .. } = *settings;
+            let rate = settings.rate.clone();
             let backend = Backend { engine, rate, concurrency, on_unknown, texts, gate: Arc::default() };
             engines.backends.insert(name.clone(), backend);
         }

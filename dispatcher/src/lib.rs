@@ -46,7 +46,7 @@ use shared::{
     cli::{self, Program},
     config::Config,
     lifecycle::{Failure, Lifecycle},
-    queue::{self, Deliveries, Publish, Queue, QueueName, RetryPolicy},
+    queue::{self, Deliveries, Prefetch, Publish, Queue, QueueName, RetryPolicy},
 };
 
 use self::{
@@ -93,7 +93,7 @@ pub struct Dispatcher {
 /// One queue, and how it is consumed.
 struct Consumer {
     queue: QueueName,
-    prefetch: u16,
+    prefetch: Prefetch,
     concurrency: u16,
 }
 
@@ -136,11 +136,11 @@ impl Dispatcher {
     /// Consumes until a stop is asked for and everything begun is settled.
     pub async fn run(self, queue: &Arc<dyn Queue>, lifecycle: &Lifecycle) {
         let concurrency = self.config.dispatcher.concurrency;
-        let prefetch = lanes::prefetch(concurrency);
+        let prefetch = Prefetch::fixed(lanes::prefetch(concurrency));
         let mut consumers = vec![
             Consumer { queue: QueueName::Incoming, prefetch, concurrency },
             // One at a time: a consumer that asks for more has to attach again, and another process would go on meanwhile.
-            Consumer { queue: QueueName::Reports, prefetch: 1, concurrency: 1 },
+            Consumer { queue: QueueName::Reports, prefetch: Prefetch::fixed(1), concurrency: 1 },
         ];
         consumers.extend(self.engines.iter().map(|(name, backend)| Consumer {
             queue: QueueName::Outgoing(name.clone()),
@@ -148,7 +148,8 @@ impl Dispatcher {
             concurrency: backend.concurrency,
         }));
         let publish: Arc<dyn Publish> = Arc::clone(queue) as _;
-        let wanted = consumers.iter().map(|consumer| (consumer.queue.clone(), consumer.prefetch)).collect();
+        let wanted =
+            consumers.iter().map(|consumer| (consumer.queue.clone(), consumer.prefetch.clone())).collect();
         let mut consumers = consumers.into_iter().zip(queue.consume(wanted));
         let mut running = Vec::new();
         if let Some((incoming, deliveries)) = consumers.next() {

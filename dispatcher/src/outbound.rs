@@ -71,7 +71,7 @@ impl Outbound {
         Self {
             notes: Notes::new(&name, queue, config),
             name,
-            limit: Limit::new(backend.rate),
+            limit: Limit::new(backend.rate.as_ref()),
             backend,
             privacy: Privacy::new(&config.logging),
             lifecycle: lifecycle.clone(),

@@ -29,6 +29,7 @@ use crate::{
     config::{Config, Environment, Origin, Problem, Problems},
     http,
     lifecycle::{Exit, Failure, Lifecycle},
+    reload::{self, Reload},
     telemetry,
 };
 
@@ -55,7 +56,10 @@ where
 {
     let (file, asked) = arguments::parse(tell);
     let outcome = load(&file, program).and_then(|config| match asked {
-        Asked::Service(Service::Run) => run(config, serve),
+        Asked::Service(Service::Run) => {
+            let again = Box::new(move || load(&file, program));
+            run(config, again, serve)
+        }
         Asked::Service(Service::Check) => {
             print_line(&summary(&file, &config));
             Ok(())
@@ -127,12 +131,13 @@ fn summary(file: &Path, config: &Config) -> String {
     format!("{}: ok, {backends}, {endpoints}, {}", file.display(), count(config.apps.len(), "app"))
 }
 
-fn run<S, F>(config: Config, serve: S) -> Result<(), Failure>
+fn run<S, F>(config: Config, again: reload::Read, serve: S) -> Result<(), Failure>
 where
     S: FnOnce(Config, Lifecycle) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    telemetry::start_logs(&config.logging);
+    let level = telemetry::start_logs(&config.logging);
+    let reload = Reload::new(&config, level, again);
     telemetry::metrics();
     install_tls_provider();
     http::raise_open_files();
@@ -142,6 +147,7 @@ where
     let outcome = runtime.block_on(async {
         let lifecycle = Lifecycle::default();
         lifecycle.watch_signals().map_err(unavailable)?;
+        lifecycle.on_hangup(move || reload.again()).map_err(unavailable)?;
         serve_until_drained(config, lifecycle, serve).await
     });
     // What the drain deadline left behind is not waited for: it comes back from the queue.

@@ -27,6 +27,8 @@ mod rate;
 
 pub mod reports;
 
+mod written;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 pub use self::{
@@ -37,9 +39,10 @@ pub use self::{
     hidden::HIDDEN,
     problem::{Origin, Problem, Problems},
     queue::{Queue, QueueUrl},
-    rate::Rate,
+    rate::{LiveRate, Rate},
     reports::Reports,
     tree::Environment,
+    written::{Changes, Written},
 };
 use self::{
     problem::Notes,
@@ -73,6 +76,8 @@ pub struct Config {
     pub apps: Vec<App>,
     /// The programs that may send through the public listener.
     pub api: Api,
+    /// What was written.
+    pub written: Written,
 }
 
 /// `[ingress]`.
@@ -140,14 +145,15 @@ impl Config {
     ) -> Result<Self, Problems> {
         let notes = Notes::default();
         let root = tree::read(file, text, environment, &notes);
-        let config = Section::root(root, &notes).and_then(|root| read(root, service));
+        let written = Written::of(&root);
+        let config = Section::root(root, &notes).and_then(|root| read(root, service, written));
         notes.into_result()?;
         #[expect(clippy::expect_used, reason = "`read` returns None only with a problem noted")]
         Ok(config.expect("a configuration without problems"))
     }
 }
 
-fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
+fn read(mut root: Section<'_>, service: Option<&str>, written: Written) -> Option<Config> {
     let project_name = root.or("project_name", "RapidSMS".to_owned());
     let drain_timeout = root.or("drain_timeout", Positive(Duration::from_secs(25))).0;
     let queue = root.section("queue").and_then(|section| queue::read(section, service));
@@ -183,6 +189,7 @@ fn read(mut root: Section<'_>, service: Option<&str>) -> Option<Config> {
         reports,
         apps,
         api,
+        written,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The contract between `ingress` and `dispatcher`, and the plumbing both stand on.
 //!
 //! Read in this order: [`message`] and [`report`] are what is passed, [`envelope`] how it is written, [`queue`] how it
-//! travels, [`config`] what a deployment says, [`text`] what a text costs, [`lifecycle`] how a process starts and stops,
+//! travels, [`config`] what a deployment says, [`text`] what a text costs, [`lifecycle`] how a process starts and stops, [`reload`] what it follows while it runs,
 //! [`http`] how it serves pages, [`admin`] its private ones.
 
 pub mod message;
@@ -21,6 +21,8 @@ pub mod keyword;
 pub mod text;
 
 pub mod lifecycle;
+
+pub mod reload;
 
 pub mod cli;
 

@@ -92,6 +92,29 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// Does `work` on each SIGHUP, and once more for those that come meanwhile. From now on none ends the process.
+    pub fn on_hangup(&self, work: impl Fn() + Send + Sync + 'static) -> std::io::Result<()> {
+        let (mut hangup, work, lifecycle) = (signal(SignalKind::hangup())?, Arc::new(work), self.clone());
+        self.spawn("SIGHUP", async move {
+            loop {
+                tokio::select! {
+                    Some(()) = hangup.recv() => {}
+                    () = lifecycle.stopping() => return,
+                }
+                let work = Arc::clone(&work);
+                // It may read files. A stop does not wait for it, nor does its panic end what runs.
+                let done = tokio::task::spawn_blocking(move || work());
+                tokio::select! {
+                    done = done => if done.is_err() {
+                        tracing::error!("SIGHUP: not obeyed; this is a bug");
+                    },
+                    () = lifecycle.stopping() => return,
+                }
+            }
+        });
+        Ok(())
+    }
+
     /// Asks for a stop.
     pub fn stop(&self) {
         self.0.stop.cancel();

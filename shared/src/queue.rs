@@ -12,6 +12,8 @@ pub mod dead_letters;
 
 mod message;
 
+mod prefetch;
+
 mod retry;
 
 mod routes;
@@ -24,6 +26,7 @@ use tokio::sync::mpsc;
 use self::retry::{EXPIRED, Settlement};
 pub use self::{
     message::{Headers, Message, header, traced},
+    prefetch::Prefetch,
     retry::RetryPolicy,
 };
 use crate::{
@@ -112,10 +115,10 @@ pub trait Publish: Send + Sync {
 
 /// A queue that can also be consumed.
 pub trait Queue: Publish {
-    /// Attaches one consumer to each queue; no more than the number beside it is unsettled at a time.
+    /// Attaches one consumer to each queue; no more than it has beside it are unsettled at a time.
     ///
     /// The deliveries go on over every reconnect, and end when the process is asked to stop.
-    fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries>;
+    fn consume(&self, queues: Vec<(QueueName, Prefetch)>) -> Vec<Deliveries>;
 
     /// How many messages wait in the queue and are not handed out; nothing when that cannot be known.
     fn depth(&self, queue: &QueueName) -> BoxFuture<'_, Option<u64>>;

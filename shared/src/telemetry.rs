@@ -6,6 +6,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets, filter_fn},
     layer::SubscriberExt,
+    registry::Registry,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -25,11 +27,32 @@ const AGES: [f64; 14] =
 /// How long histograms gather.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Starts logging to standard error. Called once, by the program.
-pub fn start_logs(logging: &Logging) {
+/// What is logged, which can be changed.
+pub struct LogLevel(reload::Handle<Targets, Registry>);
+
+impl LogLevel {
+    /// The level of a subscriber that has the filter beside it.
+    pub(crate) fn new(level: &str) -> (Self, reload::Layer<Targets, Registry>) {
+        let (filter, handle) = reload::Layer::new(filter(level));
+        (Self(handle), filter)
+    }
+
+    /// Changes it.
+    pub fn set(&self, level: &str) {
+        if let Err(error) = self.0.reload(filter(level)) {
+            tracing::error!(%error, "the log level stays as it is; this is a bug");
+        }
+    }
+}
+
+fn filter(level: &str) -> Targets {
     // lapin writes whole messages into its warnings; what matters of them is told by `shared::queue`.
-    let filter: Targets = logging.level.parse().unwrap_or_default();
-    let filter = filter.with_target("lapin", LevelFilter::OFF);
+    level.parse::<Targets>().unwrap_or_default().with_target("lapin", LevelFilter::OFF)
+}
+
+/// Starts logging to standard error. Called once, by the program.
+pub fn start_logs(logging: &Logging) -> LogLevel {
+    let (level, filter) = LogLevel::new(&logging.level);
     // Spans are for machines: in a text they would begin every line.
     let has_spans = logging.format == LogFormat::Json;
     let spans = filter_fn(move |metadata| has_spans || metadata.is_event());
@@ -41,6 +64,7 @@ pub fn start_logs(logging: &Logging) {
         }
         LogFormat::Json => registry.with(lines.json().flatten_event(true).with_span_list(false)).init(),
     }
+    level
 }
 
 /// The process's metrics; started on the first call.

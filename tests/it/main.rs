@@ -59,6 +59,8 @@ mod startup;
 
 mod rate;
 
+mod reload;
+
 mod single;
 
 mod scale;

@@ -14,7 +14,9 @@ use shared::{
     config::{self, Config},
     lifecycle::Lifecycle,
     message::BackendName,
-    queue::{self, Deliveries, Delivery, Disposition, Headers, Message, Queue, QueueName, RetryPolicy},
+    queue::{
+        self, Deliveries, Delivery, Disposition, Headers, Message, Prefetch, Queue, QueueName, RetryPolicy,
+    },
 };
 use tempfile::TempDir;
 
@@ -80,7 +82,7 @@ impl Bench {
     }
 
     fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Deliveries> {
-        self.queue.consume(vec![(queue, prefetch)]).pop().context("no deliveries")
+        self.queue.consume(vec![(queue, Prefetch::fixed(prefetch))]).pop().context("no deliveries")
     }
 
     /// A consumer with its whole prefetch: it has settled a first message.
@@ -174,7 +176,7 @@ async fn each_route_leads_to_its_queue_in_order(kind: Kind) -> Result<()> {
         (QueueName::Reports, &routes[5..6]),
         (QueueName::Unrouted, &routes[6..]),
     ];
-    let names = queues.iter().map(|(name, _)| (name.clone(), 10)).collect();
+    let names = queues.iter().map(|(name, _)| (name.clone(), Prefetch::fixed(10))).collect();
     for (mut deliveries, (name, expected)) in bench.queue.consume(names).into_iter().zip(queues) {
         for route in expected {
             let delivery = next(&mut deliveries).await?;
@@ -233,8 +235,8 @@ async fn no_more_than_the_prefetch_is_out_at_a_time(kind: Kind) -> Result<()> {
 async fn the_ladder_gives_back_after_its_delay_and_ends_dead(kind: Kind) -> Result<()> {
     let bench = Bench::open(kind).await?;
     bench.publish("1", "outgoing.a").await?;
-    let names = vec![(outgoing("a")?, 10), (QueueName::Dead, 10)];
-    let mut deliveries = bench.queue.consume(names);
+    let names = [outgoing("a")?, QueueName::Dead];
+    let mut deliveries = bench.queue.consume(names.map(|name| (name, Prefetch::fixed(10))).into());
     let (mut dead, mut work) = (deliveries.pop().context("dead")?, deliveries.pop().context("work")?);
 
     let delivery = next(&mut work).await?;

@@ -67,7 +67,7 @@ fn number(request: &Request) -> Result<usize> {
 }
 
 /// Fails when in any window more were sent than the rate allows, and one by each of the processes that began in it.
-fn ensure_within(rate: f64, begun: u32, requests: &[Request]) -> Result<()> {
+pub(crate) fn ensure_within(rate: f64, begun: u32, requests: &[Request]) -> Result<()> {
     for (first, from) in requests.iter().enumerate() {
         for (count, to) in (1_u32..).zip(&requests[first..]) {
             let window = to.at.duration_since(from.at);
@@ -79,7 +79,7 @@ fn ensure_within(rate: f64, begun: u32, requests: &[Request]) -> Result<()> {
 }
 
 /// How many were sent a second.
-fn rate_of(requests: &[Request]) -> Result<f64> {
+pub(crate) fn rate_of(requests: &[Request]) -> Result<f64> {
     let (first, last) = (requests.first().context("none")?, requests.last().context("none")?);
     Ok(f64::from(u32::try_from(requests.len() - 1)?) / last.at.duration_since(first.at).as_secs_f64())
 }

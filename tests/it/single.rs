@@ -9,7 +9,9 @@ use shared::{
     clock::UnixMillis,
     config::Config,
     lifecycle::Lifecycle,
-    queue::{self, Deliveries, Delivery, Disposition, Headers, Message, Queue, QueueName, RetryPolicy},
+    queue::{
+        self, Deliveries, Delivery, Disposition, Headers, Message, Prefetch, Queue, QueueName, RetryPolicy,
+    },
 };
 
 /// The queue as one process of many has it.
@@ -49,7 +51,8 @@ impl Process {
     }
 
     pub(crate) async fn consume(&self, queue: QueueName, prefetch: u16) -> Result<Deliveries> {
-        let deliveries = self.queue.consume(vec![(queue, prefetch)]).pop().context("no deliveries")?;
+        let deliveries =
+            self.queue.consume(vec![(queue, Prefetch::fixed(prefetch))]).pop().context("no deliveries")?;
         self.ready().await?;
         Ok(deliveries)
     }

@@ -102,6 +102,11 @@ impl Service {
         self.process.child.signal(Signal::TERM)
     }
 
+    /// Asks the service to read its configuration again (SIGHUP), without waiting for it.
+    pub fn hangup(&mut self) -> Result<()> {
+        self.process.child.signal(Signal::HUP)
+    }
+
     /// Kills the service (SIGKILL), as a crash would, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.process.child.kill()

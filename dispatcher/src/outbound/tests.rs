@@ -119,7 +119,7 @@ impl Bench {
         let engine = Arc::new(engine);
         let backend = Backend {
             engine: Arc::clone(&engine) as _,
-            rate,
+            rate: rate.map(Into::into),
             concurrency: 1,
             on_unknown,
             texts: Texts::default(),

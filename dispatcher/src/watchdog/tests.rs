@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicBool;
 
 use futures_util::{FutureExt, future::BoxFuture};
-use shared::queue::{Check, Deliveries, Message, Publish, PublishError};
+use shared::queue::{Check, Deliveries, Message, Prefetch, Publish, PublishError};
 
 use super::*;
 
@@ -26,7 +26,7 @@ impl Publish for Told {
 }
 
 impl Queue for Told {
-    fn consume(&self, _queues: Vec<(QueueName, u16)>) -> Vec<Deliveries> {
+    fn consume(&self, _queues: Vec<(QueueName, Prefetch)>) -> Vec<Deliveries> {
         Vec::new()
     }
 

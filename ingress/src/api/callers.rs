@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::http::HeaderValue;
 use sha2::{Digest, Sha256};
 use shared::{
-    config::{Config, Rate, api::Hash},
+    config::{Config, LiveRate, Rate, api::Hash},
     message::BackendName,
 };
 use subtle::ConstantTimeEq;
@@ -26,7 +26,7 @@ pub struct Caller {
     pub name: String,
     /// The backends that it may send through.
     pub backends: BTreeSet<BackendName>,
-    pace: Option<Mutex<Pace>>,
+    limit: Option<Limit>,
 }
 
 /// How a request finds its caller.
@@ -41,15 +41,15 @@ impl Callers {
     /// Nobody in particular, who may send through every backend.
     pub(super) fn everybody(config: &Config) -> Self {
         let backends = config.backends.keys().cloned().collect();
-        Self::Everybody(Arc::new(Caller { name: String::new(), backends, pace: None }))
+        Self::Everybody(Arc::new(Caller { name: String::new(), backends, limit: None }))
     }
 
     /// Those of `api.tokens`.
     pub(super) fn with_tokens(config: &Config) -> Self {
         let mut tokens = Vec::new();
         for token in &config.api.tokens {
-            let pace = token.rate.map(|rate| Mutex::new(Pace::new(rate, Instant::now())));
-            let caller = Caller { name: token.name.clone(), backends: token.backends.clone(), pace };
+            let limit = token.rate.clone().map(|rate| Limit::new(rate, Instant::now()));
+            let caller = Caller { name: token.name.clone(), backends: token.backends.clone(), limit };
             let caller = Arc::new(caller);
             tokens.extend(token.hashes.iter().map(|hash| (*hash, Arc::clone(&caller))));
         }
@@ -83,15 +83,15 @@ impl Caller {
 
     /// Takes `count` messages from what the rate allows, or says when there is room for them.
     pub(crate) fn take(&self, count: usize) -> Result<(), ApiError> {
-        let Some(pace) = &self.pace else { return Ok(()) };
-        let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.take(count, Instant::now()).map_err(ApiError::TooMany)
+        let Some(limit) = &self.limit else { return Ok(()) };
+        let now = Instant::now();
+        limit.pace(now).take(count, now).map_err(ApiError::TooMany)
     }
 
     /// Gives back what was taken for messages that are not queued.
     pub(crate) fn give_back(&self, count: usize) {
-        if let Some(pace) = &self.pace {
-            pace.lock().unwrap_or_else(PoisonError::into_inner).give_back(count);
+        if let Some(limit) = &self.limit {
+            limit.pace(Instant::now()).give_back(count);
         }
     }
 }
@@ -100,6 +100,25 @@ impl Caller {
 fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token.trim_ascii())
+}
+
+/// A caller's rate, and how far it is used up.
+struct Limit {
+    rate: LiveRate,
+    pace: Mutex<Pace>,
+}
+
+impl Limit {
+    fn new(rate: LiveRate, now: Instant) -> Self {
+        Self { pace: Mutex::new(Pace::new(rate.now(), now)), rate }
+    }
+
+    /// By the rate as it is now.
+    fn pace(&self, now: Instant) -> MutexGuard<'_, Pace> {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.follow(self.rate.now(), now);
+        pace
+    }
 }
 
 /// How far the rate is used up. One request may have more messages than a burst; those who follow wait for it.
@@ -115,6 +134,16 @@ impl Pace {
     fn new(rate: Rate, now: Instant) -> Self {
         let (interval, burst) = (rate.interval(), rate.parts_in(BURST).max(1));
         Self { interval, allowed: interval * u32::from(burst - 1), paid: now }
+    }
+
+    /// What is not paid for is paid by this rate.
+    fn follow(&mut self, rate: Rate, now: Instant) {
+        if rate.interval() == self.interval {
+            return;
+        }
+        let messages = self.paid.saturating_duration_since(now).div_duration_f64(self.interval);
+        *self = Self::new(rate, now);
+        self.paid += self.interval.mul_f64(messages);
     }
 
     /// The error is how long to wait.
@@ -146,7 +175,7 @@ pub(super) mod tests {
     pub(in crate::api) fn caller(name: &str) -> Caller {
         let backends: &[&str] = if name.is_empty() { &["kannel", "twilio"] } else { &["kannel"] };
         let backends = backends.iter().map(|name| name.parse().unwrap()).collect();
-        Caller { name: name.to_owned(), backends, pace: None }
+        Caller { name: name.to_owned(), backends, limit: None }
     }
 
     fn callers() -> Callers {
@@ -200,5 +229,24 @@ pub(super) mod tests {
         let hour = start + Duration::from_secs(3600);
         assert!(pace.take(1, hour).is_ok());
         assert_eq!(pace.take(1, hour).unwrap_err().as_secs(), 2);
+    }
+
+    #[test]
+    fn what_is_owed_is_paid_by_the_new_rate() {
+        let rate = |parts| Rate::per_second(parts).unwrap();
+        let (live, start) = (LiveRate::from(rate(0.01)), Instant::now());
+        let limit = Limit::new(live.clone(), start);
+        assert_eq!(limit.pace(start).take(400, start), Ok(()));
+        let wait = limit.pace(start).take(1, start).unwrap_err();
+        assert!((39_999.0..40_001.0).contains(&wait.as_secs_f64()), "{wait:?}");
+        // The burst of a second, too, is that of the new rate.
+        live.set(rate(100.0));
+        let wait = limit.pace(start).take(1, start).unwrap_err();
+        assert!((3.0..3.02).contains(&wait.as_secs_f64()), "{wait:?}");
+        let later = start + Duration::from_secs(5);
+        assert_eq!((0..200).filter(|_| limit.pace(later).take(1, later).is_ok()).count(), 100);
+        live.set(rate(0.5));
+        let wait = limit.pace(later).take(1, later).unwrap_err();
+        assert!((199.9..200.1).contains(&wait.as_secs_f64()), "{wait:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Rate,
+    LiveRate,
     backends::Backend,
     endpoints::read_backend,
     problem::Origin,
@@ -38,7 +38,7 @@ pub struct Token {
     /// The backends that it may send through.
     pub backends: BTreeSet<BackendName>,
     /// How many messages a second it may submit.
-    pub rate: Option<Rate>,
+    pub rate: Option<LiveRate>,
 }
 
 /// The SHA-256 of a token.
@@ -145,7 +145,7 @@ fn parse(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, Problems};
+    use crate::config::{Config, Problems, Rate};
 
     const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -172,7 +172,8 @@ mod tests {
         let tokens = parse(&text).unwrap().api.tokens;
         let [survey, clinic] = &tokens[..] else { panic!("{tokens:?}") };
         assert_eq!((survey.name.as_str(), survey.hashes[0].0[..2].to_vec()), ("survey", vec![0x9f, 0x86]));
-        assert_eq!((survey.rate, clinic.rate), (Rate::per_second(0.5), None));
+        assert_eq!(survey.rate.as_ref().map(LiveRate::now), Rate::per_second(0.5));
+        assert!(clinic.rate.is_none());
         assert_eq!((clinic.hashes.len(), clinic.hashes[0].0[0], clinic.backends.len()), (2, 0xaf, 2));
     }
 

@@ -19,7 +19,7 @@ use secrecy::SecretString;
 pub(super) use self::http::is_header_name;
 pub use self::{http::Http, kannel::Kannel, texts::Texts, twilio::Twilio, url::HttpUrl, vumi::Vumi};
 use super::{
-    Concurrency, Positive, Rate,
+    Concurrency, LiveRate, Positive,
     problem::{Origin, suggestion},
     reader::{Entry, Section, one_of},
     too_long,
@@ -32,7 +32,7 @@ pub struct Backend {
     /// Which engine sends, with its settings.
     pub engine: Engine,
     /// How many parts a second are sent at most, over all processes together.
-    pub rate: Option<Rate>,
+    pub rate: Option<LiveRate>,
     /// How many provider calls run at a time, in each process.
     pub concurrency: u16,
     /// How long one provider call may take.
@@ -121,7 +121,7 @@ pub(super) fn read(
 fn read_one(mut section: Section<'_>, stuck_after: Duration) -> Option<Backend> {
     // The other keys cannot be judged without knowing the engine.
     let kind = section.required_with("engine", |entry| one_of(&entry, &KINDS))?;
-    let rate: Option<Rate> = section.optional("rate");
+    let rate: Option<LiveRate> = section.optional("rate");
     let concurrency = section.or("concurrency", Concurrency(16)).0;
     let timeout_origin = section.origin_of("timeout");
     let timeout = section.or("timeout", Positive(Duration::from_secs(30))).0;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{
     reader::{Entry, Read},
     tree::Value,
@@ -40,6 +42,41 @@ impl Rate {
     }
 }
 
+/// A rate that can be changed while it is obeyed: all clones are the same one.
+#[derive(Clone, Debug)]
+pub struct LiveRate(watch::Sender<Rate>);
+
+impl LiveRate {
+    /// The rate as it is now.
+    #[must_use]
+    pub fn now(&self) -> Rate {
+        *self.0.borrow()
+    }
+
+    /// To be told of each change.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Rate> {
+        self.0.subscribe()
+    }
+
+    /// Changes it for everybody who has it.
+    pub fn set(&self, rate: Rate) {
+        self.0.send_replace(rate);
+    }
+}
+
+impl From<Rate> for LiveRate {
+    fn from(rate: Rate) -> Self {
+        Self(watch::Sender::new(rate))
+    }
+}
+
+impl Read for LiveRate {
+    fn read(entry: Entry<'_>) -> Option<Self> {
+        Rate::read(entry).map(Self::from)
+    }
+}
+
 impl Read for Rate {
     fn read(entry: Entry<'_>) -> Option<Self> {
         let parts = match &entry.node.value {
@@ -65,7 +102,7 @@ mod tests {
     fn read(written: &str, environment: &Environment) -> Result<Option<Rate>, Problems> {
         let text = format!("[queue]\nurl = 'embedded:x'\n[backends.b]\nengine = 'httptester'\n{written}\n");
         let config = Config::parse("test", &text, environment)?;
-        Ok(config.backends["b"].rate)
+        Ok(config.backends["b"].rate.as_ref().map(LiveRate::now))
     }
 
     #[test]

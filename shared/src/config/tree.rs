@@ -25,11 +25,13 @@ pub(super) struct Node {
     pub(super) inserted: Vec<Range<usize>>,
     /// What a text of the environment is as TOML, for where an array or a table is wanted.
     pub(super) structure: Option<Box<Node>>,
+    /// What the file has where the environment has this.
+    pub(super) beneath: Option<Box<Node>>,
 }
 
 impl Node {
     fn new(value: Value, origin: Origin) -> Self {
-        Self { value, origin, inserted: Vec::new(), structure: None }
+        Self { value, origin, inserted: Vec::new(), structure: None, beneath: None }
     }
 
     /// The text of an environment variable. Whether it is a text is known only when it is read.
@@ -191,7 +193,9 @@ fn override_from(environment: &Environment, root: &mut Node, notes: &Notes) {
 
 fn put(node: &mut Node, keys: &[&str], value: &str, origin: &Origin) -> Result<(), String> {
     let Some((key, rest)) = keys.split_first() else {
-        *node = Node::from_environment(value, origin);
+        let value = Node::from_environment(value, origin);
+        let before = std::mem::replace(node, value);
+        node.beneath = matches!(before.origin, Origin::File { .. }).then(|| Box::new(before));
         return Ok(());
     };
     if let Some(structure) = node.structure.take() {

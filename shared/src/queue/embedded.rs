@@ -31,7 +31,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName, Settle, routes::Routes,
+    Check, Deliveries, Destination, Message, Prefetch, Publish, PublishError, Queue, QueueName, Settle,
+    routes::Routes,
 };
 use crate::{
     config,
@@ -159,10 +160,9 @@ impl Publish for Embedded {
 }
 
 impl Queue for Embedded {
-    fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries> {
-        let attach = |(queue, prefetch): (QueueName, u16)| {
-            let prefetch = usize::from(prefetch.max(1));
-            let (sender, deliveries) = Deliveries::channel(prefetch);
+    fn consume(&self, queues: Vec<(QueueName, Prefetch)>) -> Vec<Deliveries> {
+        let attach = |(queue, prefetch): (QueueName, Prefetch)| {
+            let (sender, deliveries) = Deliveries::channel(prefetch.most().into());
             let consumer = Consumer::new(queue.to_string().into(), prefetch, sender);
             // When the thread has ended, the sender ends with the operation, and so do the deliveries.
             drop(self.session.operations.send(Operation::Consume(consumer)));

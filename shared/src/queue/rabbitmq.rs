@@ -41,7 +41,7 @@ use secrecy::SecretString;
 pub(super) use self::letters::visit;
 pub use self::migration::{Migrated, migrate};
 use self::{link::Link, publisher::Publisher};
-use super::{Check, Deliveries, Destination, Message, Publish, PublishError, Queue, QueueName};
+use super::{Check, Deliveries, Destination, Message, Prefetch, Publish, PublishError, Queue, QueueName};
 use crate::{config::Config, lifecycle::Lifecycle};
 
 /// A queue on RabbitMQ.
@@ -71,7 +71,7 @@ impl Publish for RabbitMq {
 }
 
 impl Queue for RabbitMq {
-    fn consume(&self, queues: Vec<(QueueName, u16)>) -> Vec<Deliveries> {
+    fn consume(&self, queues: Vec<(QueueName, Prefetch)>) -> Vec<Deliveries> {
         consumer::start(&self.link, &self.publisher, queues)
     }
 

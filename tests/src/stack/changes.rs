@@ -29,6 +29,12 @@ impl Stack {
         Ok(std::fs::write(self.config(), change(text))?)
     }
 
+    /// Changes the configuration, and asks every process to read it again.
+    pub fn reload(&mut self, change: impl Fn(String) -> String) -> Result<()> {
+        self.change_config(change)?;
+        self.ingress.iter_mut().chain(&mut self.dispatchers).try_for_each(Service::hangup)
+    }
+
     /// Stops every process, and starts as many with `config` on what they left in the queues.
     pub async fn restart_with(&mut self, config: &str) -> Result<()> {
         self.halt().await?;

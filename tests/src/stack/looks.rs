@@ -41,6 +41,16 @@ impl Stack {
         .await
     }
 
+    /// Waits until every process has logged `text`.
+    pub async fn expect_all_log(&self, text: &str) -> Result<()> {
+        eventually(&format!("everybody logs {text:?}"), DEADLINE, async || {
+            let has = |service: &Service| service.stderr().iter().any(|line| line.contains(text));
+            let silent: Vec<u32> = self.services().filter(|service| !has(service)).map(Service::id).collect();
+            if silent.is_empty() { Ok(()) } else { Err(anyhow!("not yet: {silent:?}")) }
+        })
+        .await
+    }
+
     /// What the health page of a process that sends says, and with which status.
     pub async fn ready_page(&self) -> Result<(u16, Value)> {
         let [url, ..] = &self.admin_urls("/health/ready")[..] else { bail!("nobody sends") };

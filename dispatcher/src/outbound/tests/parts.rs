@@ -72,7 +72,7 @@ async fn a_text_goes_on_after_a_pause_where_it_was() {
 #[tokio::test(start_paused = true)]
 async fn a_text_whose_part_failed_is_not_gone_on_with_in_the_next_delivery_of_the_attempt() {
     let mut bench = splitting(&[("1/2", not_sent())], OnUnknown::DeadLetter);
-    bench.outbound.limit = Limit::new(Rate::per_second(0.02));
+    bench.outbound.limit = Limit::new(Some(&Rate::per_second(0.02).unwrap().into()));
     let disposition = bench.deliver(&["1", "2"]).await;
     assert!(matches!(disposition, Disposition::Retry { class: "not_sent", .. }), "{disposition:?}");
     assert_eq!(bench.called(), ["1", "1/2", "2", "2/2", "2/3"]);

@@ -9,7 +9,7 @@ use rusqlite::Result;
 use tokio::sync::mpsc;
 
 use super::store::{Batch, Claimed};
-use crate::queue::{Delivery, Message, QueueName, Receipt, Settle, header};
+use crate::queue::{Delivery, Message, Prefetch, QueueName, Receipt, Settle, header};
 
 /// How often a message may be handed out without being settled: it may be what kills the process.
 const MAX_DELIVERIES: u32 = 20;
@@ -20,9 +20,9 @@ const MAX_CLAIMS: usize = 256;
 /// One consumer of one queue.
 pub(super) struct Consumer {
     queue: Arc<str>,
-    /// Nothing when no more is handed out. Has room for the whole prefetch, so sending never waits.
+    /// Nothing when no more is handed out. Has room for the largest prefetch, so sending never waits.
     sender: Option<mpsc::Sender<Delivery>>,
-    prefetch: usize,
+    prefetch: Prefetch,
     unsettled: usize,
     /// One at a time, until a message is settled that was not handed out before: one that kills the process dies
     /// alone then, and the crashes do not count against its neighbours.
@@ -32,13 +32,13 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// A consumer that has room for `prefetch` deliveries in `sender`.
-    pub(super) fn new(queue: Arc<str>, prefetch: usize, sender: mpsc::Sender<Delivery>) -> Self {
+    /// A consumer whose `sender` has room for as many deliveries as `prefetch` ever allows.
+    pub(super) fn new(queue: Arc<str>, prefetch: Prefetch, sender: mpsc::Sender<Delivery>) -> Self {
         Self { queue, sender: Some(sender), prefetch, unsettled: 0, probation: false, next_due: 0 }
     }
 
     fn credit(&self) -> usize {
-        let limit = if self.probation { 1 } else { self.prefetch };
+        let limit = if self.probation { 1 } else { usize::from(self.prefetch.now()) };
         let free = if self.sender.is_some() { limit.saturating_sub(self.unsettled) } else { 0 };
         free.min(MAX_CLAIMS)
     }

@@ -121,7 +121,7 @@ async fn publish(queue: &Embedded, ids: impl IntoIterator<Item = impl ToString>)
 }
 
 fn consume(queue: &Embedded, name: QueueName, prefetch: u16) -> Deliveries {
-    queue.consume(vec![(name, prefetch)]).pop().unwrap()
+    queue.consume(vec![(name, Prefetch::fixed(prefetch))]).pop().unwrap()
 }
 
 async fn next(deliveries: &mut Deliveries) -> Delivery {

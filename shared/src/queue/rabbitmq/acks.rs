@@ -44,6 +44,11 @@ impl Outstanding {
         self.0.insert(tag);
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Notes that these are settled, and gives what to acknowledge.
     pub(super) fn settle(&mut self, tags: &[u64]) -> Vec<Ack> {
         for tag in tags {

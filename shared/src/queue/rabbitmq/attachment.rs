@@ -12,6 +12,7 @@ use lapin::{
 use uuid::Uuid;
 
 use super::acks::{Ack, Outstanding, pass_on};
+use crate::queue::Prefetch;
 
 /// What a consumer's stream gives: the queue, the number of the consumer, and its delivery or its end.
 pub(super) type Event = (usize, u32, Option<lapin::Result<lapin::message::Delivery>>);
@@ -95,6 +96,25 @@ impl Attachment {
     pub(super) fn cancel(&self) -> lapin::Result<()> {
         let cancelled = self.channel.basic_cancel(self.tag(), BasicCancelOptions { nowait: true });
         cancelled.now_or_never().unwrap_or(Ok(()))
+    }
+
+    /// Replaces the consumer when another prefetch is wanted, unless many before it have left deliveries. On probation it
+    /// will be replaced anyway.
+    pub(super) async fn follow(
+        &mut self,
+        index: usize,
+        wanted: &Prefetch,
+    ) -> lapin::Result<Option<BoxStream<'static, Event>>> {
+        let (now, most) = (wanted.now(), usize::from(wanted.most()));
+        if now == self.prefetch || self.outstanding.count() + usize::from(now) > 2 * most {
+            return Ok(None);
+        }
+        self.prefetch = now;
+        if self.probation.is_some() {
+            return Ok(None);
+        }
+        self.channel.basic_cancel(self.tag(), BasicCancelOptions::default()).await?;
+        self.attach(index, now).await.map(Some)
     }
 
     /// Waits until the queue knows of every acknowledgement.

@@ -22,13 +22,13 @@ use super::{
     wire,
 };
 use crate::queue::{
-    Deliveries, Delivery, Destination, Message, QueueName, Receipt, Settle, publish_until_taken,
+    Deliveries, Delivery, Destination, Message, Prefetch, QueueName, Receipt, Settle, publish_until_taken,
 };
 
 /// The name of the role on health pages and in logs.
 const ROLE: &str = "consumers";
 
-/// How often the connection is looked at.
+/// How often the connection is looked at, and what prefetch is wanted.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The most deliveries that are acknowledged together.
@@ -40,7 +40,7 @@ const WORN: i64 = 10;
 
 struct Subscription {
     queue: QueueName,
-    prefetch: u16,
+    prefetch: Prefetch,
     deliveries: mpsc::Sender<Delivery>,
 }
 
@@ -48,13 +48,13 @@ struct Subscription {
 pub(super) fn start(
     link: &Arc<Link>,
     publisher: &Publisher,
-    queues: Vec<(QueueName, u16)>,
+    queues: Vec<(QueueName, Prefetch)>,
 ) -> Vec<Deliveries> {
     let mut subscriptions = Vec::new();
     let mut all = Vec::new();
     for (queue, prefetch) in queues {
-        // As large as the prefetch, and the one of the consumer on probation, so that handing over never waits.
-        let (sender, deliveries) = Deliveries::channel(usize::from(prefetch) + 1);
+        // As large as the prefetch, and what replaced consumers had, so that handing over never waits.
+        let (sender, deliveries) = Deliveries::channel(4 * usize::from(prefetch.most()));
         subscriptions.push(Subscription { queue, prefetch, deliveries: sender });
         all.push(deliveries);
     }
@@ -167,7 +167,7 @@ async fn open(link: &Link, subscriptions: &[Subscription], first: bool) -> Resul
             link.topology.is_single(&subscription.queue) && subscription.queue != QueueName::Reports;
         let channel = session.connection.create_channel().await?;
         let priority = spreads.then(|| priority(link.replica, queue.as_str()));
-        let mut attachment = Attachment::new(channel, queue, subscription.prefetch, priority);
+        let mut attachment = Attachment::new(channel, queue, subscription.prefetch.now(), priority);
         session.events.push(attachment.attach(index, 1).await?);
         session.attachments.push(attachment);
     }
@@ -187,6 +187,15 @@ impl Session {
         let Some(quarantine) = &mut self.quarantine else { return Some(delivery) };
         quarantine.hold((queue, delivery.delivery_tag), delivery.redelivered, delivery);
         None
+    }
+
+    /// Has every consumer take as many at a time as is wanted now.
+    async fn follow(&mut self, subscriptions: &[Subscription]) -> lapin::Result<()> {
+        for (index, (attachment, subscription)) in self.attachments.iter_mut().zip(subscriptions).enumerate()
+        {
+            self.events.extend(attachment.follow(index, &subscription.prefetch).await?);
+        }
+        Ok(())
     }
 
     /// What was held, and may be handed over.
@@ -261,9 +270,12 @@ async fn consume(
                 handles.clear();
                 session.attachments.iter().try_for_each(Attachment::cancel)?;
             }
-            _ = look.tick() => if !session.connection.status().connected() {
-                return Err(SessionError::Lost);
-            },
+            _ = look.tick() => {
+                if !session.connection.status().connected() {
+                    return Err(SessionError::Lost);
+                }
+                session.follow(subscriptions).await?;
+            }
         }
         for ((index, _), delivery) in session.released() {
             hand_over(&subscriptions[index], &handles[index], delivery);

@@ -131,7 +131,8 @@ async fn what_no_queue_is_bound_for_is_kept_as_unrouted() {
 async fn each_queue_has_its_own_consumer() {
     let (place, lifecycle) = (Place::new(), Lifecycle::default());
     let queue = place.open(&lifecycle);
-    let streams = queue.consume(vec![(QueueName::Incoming, 1), (QueueName::Reports, 1), (outgoing(), 1)]);
+    let names = [QueueName::Incoming, QueueName::Reports, outgoing()];
+    let streams = queue.consume(names.map(|name| (name, Prefetch::fixed(1))).into());
     for (mut stream, route) in streams.into_iter().zip(["submit.b", "report.b", "outgoing.b"]) {
         queue.publish(message(route, route)).await.unwrap();
         assert_eq!(id(&next(&mut stream).await), route);

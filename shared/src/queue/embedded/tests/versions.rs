@@ -10,8 +10,8 @@ async fn a_file_of_version_1_is_brought_up_to_date_and_all_of_it_is_delivered() 
     let (place, lifecycle) = (Place::new(), Lifecycle::default());
     place.execute(VERSION_1);
     let queue = place.open(&lifecycle);
-    let names = vec![(QueueName::Incoming, 10), (outgoing(), 10), (QueueName::Dead, 10)];
-    let mut streams = queue.consume(names);
+    let names = [QueueName::Incoming, outgoing(), QueueName::Dead];
+    let mut streams = queue.consume(names.map(|name| (name, Prefetch::fixed(10))).into());
     let expected: [&[(&str, bool)]; 3] =
         [&[("in-1", false)], &[("out-1", true), ("out-2", false), ("out-3", false)], &[("dead-1", false)]];
     for (deliveries, expected) in streams.iter_mut().zip(expected) {
