@@ -31,6 +31,8 @@ mod written;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use tracing_subscriber::filter::Targets;
+
 pub use self::{
     api::Api,
     apps::App,
@@ -258,11 +260,19 @@ fn read_logging(mut section: Section<'_>) -> Logging {
         format: section.optional_with("format", |entry| one_of(&entry, &formats)).unwrap_or(LogFormat::Text),
         show_messages: section.or("show_messages", false),
     };
-    if let Err(error) = logging.level.parse::<tracing_subscriber::filter::Targets>() {
+    let wrong = match logging.level.parse::<Targets>() {
+        // A word that is no level is taken for a module, and nothing else would be logged.
+        Ok(targets) if targets.default_level().is_none() => {
+            Some(format!("`{}` has no level for the whole program", logging.level))
+        }
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(wrong) = wrong {
         section.problem_at(
             &level_origin,
             "level",
-            format!("{error}; write error, warn, info, debug or trace"),
+            format!("{wrong}; write error, warn, info, debug or trace"),
         );
     }
     section.finish();

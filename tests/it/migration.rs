@@ -160,7 +160,12 @@ async fn the_queue_of_reports_is_migrated_with_its_reports() -> Result<()> {
     let told = site.migrate("reports", 0).await?;
     ensure!(told.contains("messages brought back: 3"), "{told}");
     site.stack.start_again(|config| config).await?;
-    site.stack.expect_logged("delivery report").await?;
+    eventually("each report is handled", DEADLINE, async || {
+        let handled = site.stack.logged().matches(" delivery report ").count();
+        ensure!(handled == 3, "{handled} are");
+        Ok(())
+    })
+    .await?;
     site.stack.finish().await
 }
 

@@ -99,6 +99,23 @@ fn the_end_of_the_list_counts_the_problems() {
 }
 
 #[test]
+fn a_level_that_is_none_is_told_and_not_taken_for_a_module() {
+    let level = |level: &str| parse(&format!("{MINIMAL}[logging]\nlevel = '{level}'\n"));
+    for none in ["loud", "hyper=debug", ""] {
+        let told = level(none).unwrap_err().0[0].to_string();
+        let expected = format!(
+            "g.toml:6: logging.level: `{none}` has no level for the whole program; write error, warn, info, debug or trace"
+        );
+        assert_eq!(told, expected);
+    }
+    let told = level("info,hyper=loud").unwrap_err().to_string();
+    assert!(told.contains("logging.level: ") && told.contains("write error, warn, info"), "{told}");
+    for some in ["warn", "info,hyper=warn", "hyper=debug,off"] {
+        level(some).unwrap();
+    }
+}
+
+#[test]
 fn wrong_kinds_are_told_without_the_value() {
     one_problem("concurrency = '3'", "g.toml:5: backends.b.concurrency: an integer is wanted, not a string");
     one_problem(

@@ -85,6 +85,7 @@ impl Stack {
     /// Waits until nothing is in a queue of the broker, and no process holds a message of it.
     pub async fn wait_settled(&self, queue: &str) -> Result<()> {
         eventually(&format!("all of {queue} is settled"), DEADLINE, async || {
+            // First: what is handed out between the two looks is held at the second.
             let waiting = self.queues()?.depth(queue).await?;
             let held = self.metric(metric::IN_FLIGHT, &format!("queue=\"{queue}\"")).await?;
             if waiting == Some(0) && held < 0.1 {
