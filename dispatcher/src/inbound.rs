@@ -16,6 +16,7 @@ use shared::{
 };
 
 use crate::{
+    age::Ages,
     lanes::{Hold, Work},
     router::{Outcome, Routed, Router},
 };
@@ -51,6 +52,7 @@ pub struct Inbound {
     backends: BTreeSet<BackendName>,
     privacy: Privacy,
     lifecycle: Lifecycle,
+    ages: Ages,
 }
 
 impl Inbound {
@@ -62,6 +64,7 @@ impl Inbound {
             backends: config.backends.keys().cloned().collect(),
             privacy: Privacy::new(&config.logging),
             lifecycle: lifecycle.clone(),
+            ages: Ages::of(&QueueName::Incoming),
         }
     }
 
@@ -166,6 +169,7 @@ impl Work for Inbound {
         arrival: Arrival,
         hold: Hold<'a>,
     ) -> BoxFuture<'a, Disposition> {
+        self.ages.note(queued, arrival.accepted_at());
         match arrival {
             Arrival::Incoming(message) => self.route(queued, message, hold).boxed(),
             Arrival::Submitted(message) => self.submit(queued, message, hold).boxed(),

@@ -13,9 +13,9 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use metrics::{Gauge, Histogram};
+use metrics::Gauge;
 use shared::{
-    clock::{self, UnixMillis},
+    clock,
     envelope::{self, Carried, DecodeError},
     lifecycle::Lifecycle,
     metric,
@@ -138,7 +138,6 @@ struct Lanes<W: Work> {
     begun: BTreeSet<Ticket>,
     pulse: Arc<Pulse>,
     in_flight: Gauge,
-    age: Histogram,
 }
 
 struct Waiting<W: Work> {
@@ -170,8 +169,7 @@ impl<W: Work> Lanes<W> {
             running: JoinSet::new(),
             begun: BTreeSet::new(),
             pulse: Arc::default(),
-            in_flight: metrics::gauge!(metric::IN_FLIGHT, "queue" => queue.clone()),
-            age: metrics::histogram!(metric::AGE, "queue" => queue),
+            in_flight: metrics::gauge!(metric::IN_FLIGHT, "queue" => queue),
         }
     }
 
@@ -245,11 +243,6 @@ impl<W: Work> Lanes<W> {
         }
         self.begun.insert(ticket);
         self.pulse.runs(self.begun.first().copied());
-        if let Ok(payload) = &delivered.payload
-            && let Some(age) = age_at_first_attempt(&delivered.message, payload.accepted_at(), clock::now())
-        {
-            self.age.record(age);
-        }
         let (work, policy) = (Arc::clone(&self.work), Arc::clone(&self.policy));
         let span = delivered.span();
         let work = async move {
@@ -312,13 +305,6 @@ impl<W: Work> Delivered<W> {
         };
         receipt.settle(message, disposition, policy).await;
     }
-}
-
-/// How long a message has waited that is tried for the first time, or anew because a person asked for it. A later attempt
-/// tells nothing: it has waited because it shall.
-fn age_at_first_attempt(message: &Message, accepted_at: UnixMillis, now: UnixMillis) -> Option<Duration> {
-    let since = message.replayed_at().map_or(accepted_at, |replayed_at| replayed_at.max(accepted_at));
-    (message.attempts() == 0).then(|| now.since(since))
 }
 
 /// Until when a message that is delivered now is kept: one with a time after which it is not to be sent goes back at that

@@ -25,6 +25,8 @@ mod watchdog;
 
 mod depths;
 
+mod age;
+
 mod rate;
 
 mod recent;

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use self::{notes::Notes, progress::Progress};
 use crate::{
+    age::Ages,
     engines::{Backend, LeftOut, Part, SendError, SendReceipt},
     gate::{Pass, Record, Verdict},
     lanes::{Hold, Work},
@@ -45,6 +46,7 @@ pub struct Outbound {
     paused: Gauge,
     sending: Histogram,
     latency: Histogram,
+    ages: Ages,
 }
 
 /// One delivery that is worked on.
@@ -55,6 +57,8 @@ struct Turn<'m> {
     record: Record,
     begun: Instant,
     hold: Hold<'m>,
+    /// Whether no call was made.
+    is_untried: bool,
 }
 
 impl Outbound {
@@ -70,6 +74,7 @@ impl Outbound {
         let label = name.to_string();
         Self {
             notes: Notes::new(&name, queue, config),
+            ages: Ages::of(&QueueName::Outgoing(name.clone())),
             name,
             limit: Limit::new(backend.rate.as_ref()),
             backend,
@@ -128,6 +133,9 @@ impl Outbound {
         let Some(part) = &left else { return true };
         loop {
             let Some(pass) = self.pass(turn).await else { return false };
+            if std::mem::take(&mut turn.is_untried) {
+                self.ages.note(turn.queued, turn.message.accepted_at);
+            }
             let begun = Instant::now();
             let outcome = self.backend.engine.send(part).await;
             self.sending.record(begun.elapsed());
@@ -263,7 +271,8 @@ impl Work for Outbound {
         async move {
             let progress = Progress::of(queued);
             let record = Record::read(queued.headers.get(header::REFUSED));
-            let turn = Turn { queued, message: &message, progress, record, begun: Instant::now(), hold };
+            let (begun, is_untried) = (Instant::now(), true);
+            let turn = Turn { queued, message: &message, progress, record, begun, hold, is_untried };
             self.send(turn).await
         }
         .boxed()

@@ -18,6 +18,7 @@ use shared::{
 
 use self::ledger::{Finding, Ledger};
 use crate::{
+    age::Ages,
     apps::DeliveryReport,
     lanes::{Hold, Work},
     router::Router,
@@ -34,12 +35,14 @@ pub(crate) struct Reports {
     router: Arc<Router>,
     ledger: Mutex<Ledger>,
     privacy: Privacy,
+    ages: Ages,
 }
 
 impl Reports {
     /// Tells the apps of `router`.
     pub(crate) fn new(router: Arc<Router>, config: &Config) -> Self {
-        Self { router, ledger: Mutex::default(), privacy: Privacy::new(&config.logging) }
+        let ages = Ages::of(&QueueName::Reports);
+        Self { router, ledger: Mutex::default(), privacy: Privacy::new(&config.logging), ages }
     }
 
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
@@ -47,6 +50,7 @@ impl Reports {
     }
 
     async fn judge(&self, queued: &Message, report: Report) -> Disposition {
+        self.ages.note(queued, report.accepted_at);
         let entry = self.ledger().learn(&report);
         let finding = entry.map(|entry| (entry, self.ledger().find(entry, &report)));
         let (outcome, disposition) = match finding {

@@ -1,5 +1,5 @@
-//! Ends the process when a queue that has messages stands still, because starting anew is what helps then. Half way there it
-//! is told on the health page.
+//! Ends the process when a queue that has messages stands still, because starting anew is what helps then. Before that
+//! it is told on the health page.
 //!
 //! Two look after each other: a task looks at the consumers, and a thread of the system looks whether the task still runs,
 //! which it does not when apps block every thread of the runtime. Both count looks and not time, so that a process that was
@@ -25,8 +25,8 @@ use tokio::time::MissedTickBehavior;
 /// After how many looks without a movement a queue is stuck.
 const LOOKS: u32 = 8;
 
-/// After how many it is told: one message may well take a while.
-const LOOKS_UNTIL_TOLD: u32 = LOOKS / 2;
+/// After how many it is told: a message may take half of the time, by the bounds of the timeouts, and a look more.
+const LOOKS_UNTIL_TOLD: u32 = LOOKS / 2 + 2;
 
 /// What a consumer tells of itself.
 #[derive(Default)]

@@ -23,7 +23,6 @@ use axum::{
 };
 use shared::{
     config::{Config, api::PREFIX},
-    metric,
     telemetry::Privacy,
 };
 
@@ -32,7 +31,13 @@ use self::{
     error::ApiError,
     submission::Limits,
 };
-use crate::{body, publishing::Publisher, routes::submit, traced};
+use crate::{
+    body,
+    publishing::Publisher,
+    refusal::{refused, refused_nothing_yet},
+    routes::submit,
+    traced,
+};
 
 /// What the route functions need.
 pub struct Api {
@@ -45,6 +50,7 @@ pub struct Api {
 
 impl Api {
     fn new(callers: Callers, config: &Config, publisher: Publisher) -> Self {
+        refused_nothing_yet("");
         Self {
             callers,
             limits: Limits::of(&config.ingress),
@@ -112,7 +118,7 @@ async fn wrong_method(Extension(caller): Extension<Arc<Caller>>) -> Response {
 /// The answer to a request of `caller` that is no success. The only place that notes one.
 pub(crate) fn refuse(caller: &str, error: ApiError) -> Response {
     let reason = error.code().as_str();
-    metrics::counter!(metric::REFUSED, "reason" => reason, "backend" => "").increment(1);
+    refused(reason, "").increment(1);
     if let ApiError::Unavailable { cause, .. } = &error {
         tracing::error!(caller, reason, detail = %cause, "refused");
     } else if matches!(error, ApiError::Malformed { .. } | ApiError::Invalid(_) | ApiError::Backend(_)) {

@@ -8,7 +8,8 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use shared::queue::PublishError;
+use metrics::Counter;
+use shared::{metric, queue::PublishError};
 
 use crate::body::BodyError;
 
@@ -72,6 +73,16 @@ impl Problem {
     pub fn new(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self { field: field.into(), rule: rule.into(), message: None }
     }
+}
+
+/// How many requests were refused for this reason; of the API, without a backend.
+pub(crate) fn refused(reason: &'static str, backend: &str) -> Counter {
+    metrics::counter!(metric::REFUSED, "reason" => reason, "backend" => backend.to_owned())
+}
+
+/// Has the count of what could not be queued from the start: who looks at growth does not see a count that begins with 1.
+pub(crate) fn refused_nothing_yet(backend: &str) {
+    refused("unavailable", backend).increment(0);
 }
 
 impl Refusal {

@@ -22,7 +22,7 @@ use crate::{
     api, body,
     forms::{self, Answer, Form, params::Params, reports::ReportForm},
     publishing::Publisher,
-    refusal::Problem,
+    refusal::{Problem, refused_nothing_yet},
     request::Request,
     seldom::Seldom,
     traced,
@@ -82,8 +82,7 @@ impl Endpoint {
             Takes::Messages(_) => metric::ACCEPTED,
             Takes::Reports(_) => metric::REPORTS_ACCEPTED,
         };
-        // There from the start: what appears with its first count has not grown, for those who look at growth.
-        messages::refused("unavailable", backend.as_str()).increment(0);
+        refused_nothing_yet(backend.as_str());
         Self {
             backend: backend.clone(),
             auth: auth.clone(),

@@ -1,11 +1,6 @@
 //! Puts each request into a trace, so that all log lines of it, and of what it leads to, have one id.
 
-use axum::{
-    extract::Request,
-    http::{HeaderName, HeaderValue},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, http::HeaderValue, middleware::Next, response::Response};
 use shared::{queue::header::TRACEPARENT, trace};
 use tracing::Instrument;
 
@@ -16,8 +11,8 @@ pub(crate) async fn trace_request(mut request: Request, next: Next) -> Response 
     let traceparent = trace::child_of(parent);
     let span = tracing::error_span!("request", trace_id = trace::trace_id(&traceparent));
     // Hexadecimal digits can always be written.
-    headers.extend(
-        HeaderValue::try_from(traceparent).ok().map(|value| (HeaderName::from_static(TRACEPARENT), value)),
-    );
+    if let Ok(value) = HeaderValue::try_from(traceparent) {
+        headers.insert(TRACEPARENT, value);
+    }
     next.run(request).instrument(span).await
 }

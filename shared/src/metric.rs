@@ -50,7 +50,7 @@ metrics! {
     Histogram PUBLISH_SECONDS = "gateway_publish_seconds";
     /// Requests that wait for the queue to confirm.
     Gauge PUBLISHING = "gateway_publishing";
-    /// When the broker last confirmed a message, in seconds since 1970.
+    /// When RabbitMQ last confirmed a message, in seconds since 1970.
     Gauge LAST_PUBLISH = "gateway_last_publish_timestamp_seconds";
     /// Messages that were routed, by outcome and by the app that claimed or filtered them.
     Counter ROUTED = "gateway_routed_total";
@@ -66,7 +66,7 @@ metrics! {
     Histogram SEND_SECONDS = "gateway_send_seconds";
     /// Seconds from the acceptance of a message to each part of it, or of its replies, that a provider took.
     Histogram ACCEPTED_TO_SENT = "gateway_accepted_to_sent_seconds";
-    /// 1 while a backend is paused because its provider takes nothing, else 0.
+    /// 1 from a refusal of a provider that takes nothing until it has taken a message of this process, else 0.
     Gauge PAUSED = "gateway_backend_paused";
     /// Messages that were put on the retry ladder, by the class of the failure.
     Counter RETRIES = "gateway_retries_total";

@@ -20,7 +20,7 @@ mod routes;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use self::retry::{EXPIRED, Settlement};
@@ -124,10 +124,7 @@ pub trait Queue: Publish {
     fn depth(&self, queue: &QueueName) -> BoxFuture<'_, Option<u64>>;
 
     /// Whether messages wait in the queue that this process should be given; nothing when that cannot be known.
-    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>> {
-        let depth = self.depth(queue);
-        async move { Some(depth.await? > 0) }.boxed()
-    }
+    fn has_waiting(&self, queue: &QueueName) -> BoxFuture<'_, Option<bool>>;
 
     /// What health pages tell: whether messages can be published, and whether every consumer is attached.
     fn checks(&self) -> Vec<Check>;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::on_every_shape;
 
 on_every_shape!(
+    a_parent_that_is_none_begins_one_trace,
     what_a_request_leads_to_has_its_id_in_every_line,
     all_recipients_of_a_submission_are_in_one_trace
 );
@@ -53,6 +54,18 @@ async fn what_a_request_leads_to_has_its_id_in_every_line(shape: Shape) -> Resul
         assert_eq!(line["message_id"] == *id, !is_reply, "{line}");
     }
     provider.wait_for(2, DEADLINE).await?;
+    stack.finish().await
+}
+
+async fn a_parent_that_is_none_begins_one_trace(shape: Shape) -> Result<()> {
+    let provider = Provider::start()?;
+    let stack = start(shape, &provider).await?;
+    let request = stack.client().post(stack.url("/backends/p/")?).header("traceparent", "00-ABC-1-01");
+    request.form(&[("identity", "1"), ("text", "echo hello")]).send().await?.error_for_status()?;
+    let trace = &lines(&stack, "accepted", 1).await?[0]["span"]["trace_id"];
+    assert_eq!(trace.as_str().map(str::len), Some(32), "{trace}");
+    let sent = &lines(&stack, "sent", 1).await?[0];
+    assert_eq!(sent["span"]["trace_id"], *trace, "{sent}");
     stack.finish().await
 }
 

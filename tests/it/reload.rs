@@ -9,10 +9,7 @@ use integration_tests::{
     stack::{DEADLINE, Shape, Stack},
 };
 
-use crate::{
-    on_every_shape,
-    rate::{ensure_within, rate_of},
-};
+use crate::{on_every_shape, rate::ensure_within};
 
 on_every_shape!(
     a_new_rate_is_obeyed_at_once,
@@ -57,9 +54,8 @@ async fn a_new_rate_is_obeyed_at_once(shape: Shape) -> Result<()> {
     stack.finish().await?;
     let many = shape == (Shape::Pair { ingress: 2, dispatchers: 3 });
     ensure_within(20.0, if many { 4 } else { 1 }, &requests)?;
-    // The first ones go one at a time, while the consumers are on probation.
-    let reached = rate_of(&requests[if many { 4 } else { 1 }..])?;
-    ensure!(reached >= 0.85 * 20.0, "{reached:.1} a second");
+    // Four are needed for this rate, and one at a time was enough for the old one.
+    ensure!(provider.most_at_once() > 1, "the number of deliveries at a time has not followed");
     let mut texts = provider.texts("msg");
     texts.sort_unstable();
     texts.dedup();
@@ -80,14 +76,13 @@ async fn a_consumer_that_has_its_prefetch_gets_another_one() -> Result<()> {
     let shape = Shape::Pair { ingress: 1, dispatchers: 3 };
     let mut stack = Stack::start(shape, &config(&provider, "rate = 1"), &["p"]).await?;
     post(&stack, count).await?;
-    let before = provider.wait_for(3, DEADLINE).await?.len();
+    provider.wait_for(3, DEADLINE).await?;
     stack.reload(|text| text.replace("rate = 1\n", "rate = 20\n"))?;
     let requests = provider.wait_for(count, DEADLINE).await?;
     stack.finish().await?;
     // The consumer is replaced, and until it is there another process may have sent its first ones.
     ensure_within(20.0, 5, &requests)?;
-    let reached = rate_of(&requests[before + 4..])?;
-    ensure!(reached >= 0.85 * 20.0, "{reached:.1} a second");
+    ensure!(provider.most_at_once() > 2, "the number of deliveries at a time has not followed");
     ensure!(provider.count() == count, "{} calls", provider.count());
     Ok(())
 }

@@ -1,6 +1,7 @@
 use std::sync::Mutex;
 
 use shared::{
+    clock::UnixMillis,
     message::{Identity, MessageId, OutgoingMessage},
     queue::{Destination, Route, Settle, header},
 };
@@ -166,17 +167,6 @@ fn message(accepted_at: UnixMillis, identities: &[&str], text: &str) -> Message 
         fields: std::collections::BTreeMap::new(),
     };
     Message::new(&Route::Outgoing(payload.backend.clone()), &payload, Headers::new())
-}
-
-#[test]
-fn the_age_of_a_message_is_that_at_its_first_attempt_or_since_its_replay() {
-    let (accepted_at, now) = (UnixMillis(1_000), UnixMillis(61_000));
-    let mut message = message(accepted_at, &["1"], "a");
-    assert_eq!(age_at_first_attempt(&message, accepted_at, now), Some(Duration::from_secs(60)));
-    message.headers.insert(header::REPLAYED_AT.to_owned(), "31000".to_owned());
-    assert_eq!(age_at_first_attempt(&message, accepted_at, now), Some(Duration::from_secs(30)));
-    message.headers.insert(header::ATTEMPTS.to_owned(), "1".to_owned());
-    assert_eq!(age_at_first_attempt(&message, accepted_at, now), None);
 }
 
 #[tokio::test]

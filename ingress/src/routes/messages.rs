@@ -9,11 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use metrics::Counter;
 use shared::{
     clock,
     message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
-    metric,
     queue::{Message, Route, header as queue_header, traced},
 };
 use tokio::time::Instant;
@@ -22,7 +20,7 @@ use super::{Endpoint, State, Takes, reports};
 use crate::{
     auth, body,
     forms::{Answer, Reading, reports::Read},
-    refusal::Refusal,
+    refusal::{Refusal, refused},
     request::Request,
 };
 
@@ -136,11 +134,6 @@ fn success(id: Option<MessageId>, answer: &Answer) -> Response {
 fn refuse(refusal: Refusal, endpoint: Option<&Endpoint>) -> Response {
     note(&refusal, endpoint);
     refusal.into_response()
-}
-
-/// How many requests were refused for this reason.
-pub(super) fn refused(reason: &'static str, backend: &str) -> Counter {
-    metrics::counter!(metric::REFUSED, "reason" => reason, "backend" => backend.to_owned())
 }
 
 /// Counts and logs what is not accepted.

@@ -84,7 +84,8 @@ async fn a_delivery_that_is_lost_takes_no_note_along() {
     let part = &bench.outbound.backend.plan(&message).unwrap()[0];
     let hold = Hold::new(&receipt, Instant::now() + HOLD);
     let (progress, record, begun) = (Progress::of(&queued), Record::default(), Instant::now());
-    let mut turn = Turn { queued: &queued, message: &message, progress, record, begun, hold };
+    let mut turn =
+        Turn { queued: &queued, message: &message, progress, record, begun, hold, is_untried: true };
     bench.outbound.take(&mut turn, part, SendReceipt::default()).await;
     assert_eq!(notes(&bench).len(), 1);
 }

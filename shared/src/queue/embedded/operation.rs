@@ -14,9 +14,10 @@ pub(super) enum Operation {
     Publish(Publication),
     Settle(Settlement),
     Consume(Consumer),
-    /// To tell how many messages of a queue are due.
+    /// To count the messages of a queue that are due, up to `most`.
     Look {
         queue: String,
+        most: u32,
         answer: oneshot::Sender<u64>,
     },
     /// To hand out nothing more.

@@ -71,12 +71,13 @@ impl Store {
         Ok(result)
     }
 
-    /// How many messages of a queue are due that nobody holds.
-    pub(super) fn count_due(&self, queue: &str, now: i64) -> Result<u64> {
+    /// How many messages of a queue are due that nobody holds. No more than `most` are counted.
+    pub(super) fn count_due(&self, queue: &str, now: i64, most: u32) -> Result<u64> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT count(*) FROM messages WHERE claimed = 0 AND queue = ?1 AND due_at <= ?2",
+            "SELECT count(*) FROM
+             (SELECT 1 FROM messages WHERE claimed = 0 AND queue = ?1 AND due_at <= ?2 LIMIT ?3)",
         )?;
-        statement.query_row(params![queue, now], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+        statement.query_row(params![queue, now, most], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
     }
 
     /// Brings the write-ahead log into the file, as far as no reader is in the way.

@@ -112,9 +112,9 @@ impl Writer {
                 Operation::Publish(publication) => publications.push(publication),
                 Operation::Settle(settlement) => self.settle(settlement),
                 Operation::Consume(consumer) => self.consumers.attach(consumer),
-                Operation::Look { queue, answer } => {
+                Operation::Look { queue, most, answer } => {
                     // When it cannot be told, the question is dropped with its answer.
-                    if let Ok(count) = self.store.count_due(&queue, self.timeline.now()) {
+                    if let Ok(count) = self.store.count_due(&queue, self.timeline.now(), most) {
                         answer.send(count).ok();
                     }
                 }

@@ -147,7 +147,9 @@ async fn session(
     let connection = Arc::clone(&session.connection);
     let queues = subscriptions.iter().map(|subscription| subscription.queue.clone()).collect();
     let moved = mover::run(&connection, queues, link, publisher);
+    link.look_through(Some(Arc::clone(&connection)));
     let ended = tokio::try_join!(consume(link, publisher, subscriptions, &mut session), moved).map(drop);
+    link.look_through(None);
     Link::close_connection(&connection).await;
     ended
 }

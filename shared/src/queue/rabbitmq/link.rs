@@ -10,7 +10,6 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use deadpool_lapin::Object;
 use lapin::{
     Connection, ConnectionProperties, ErrorKind,
     types::{LongString, ShortString},
@@ -62,8 +61,8 @@ pub(super) struct Link {
     started: Instant,
     connected_once: AtomicBool,
     checks: Mutex<BTreeMap<&'static str, Check>>,
-    /// The publisher's connection, for looking at queues.
-    connection: Mutex<Option<Arc<Object>>>,
+    /// The consumers' connection, for looking at queues: one that publishes is not read while the broker has an alarm.
+    connection: Mutex<Option<Arc<Connection>>>,
     pub(super) lifecycle: Lifecycle,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -215,7 +214,7 @@ impl Link {
     }
 
     /// Notes the connection through which queues can be looked at, or that there is none.
-    pub(super) fn look_through(&self, connection: Option<Arc<Object>>) {
+    pub(super) fn look_through(&self, connection: Option<Arc<Connection>>) {
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 

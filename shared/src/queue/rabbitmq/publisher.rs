@@ -121,11 +121,8 @@ fn pool(link: &Link) -> Result<Pool, Box<dyn std::error::Error>> {
 
 async fn session(link: &Link, pool: &Pool, jobs: &mut mpsc::Receiver<Job>) -> Result<(), SessionError> {
     let (connection, channel) = link.open(open(link, pool)).await?;
-    let connection = Arc::new(connection);
-    link.look_through(Some(Arc::clone(&connection)));
     link.ready(ROLE, CONNECTED.to_owned());
     let ended = publish_all(link, &connection, &channel, jobs).await;
-    link.look_through(None);
     // It goes back to the pool, which does not give out what is closed.
     Link::close_connection(&connection).await;
     ended
@@ -185,7 +182,6 @@ async fn publish_all(
                     jobs.close();
                 }
                 if std::mem::take(&mut confirmed_some) {
-                    // An operator's alert: the broker is there, and yet nothing gets in.
                     last_publish.set(Duration::from_secs(clock::now().seconds()).as_secs_f64());
                 }
                 note_blocked(link, connection, &mut blocked);
