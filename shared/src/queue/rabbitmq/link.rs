@@ -41,8 +41,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after the first failure; it doubles with each.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Where the pause stops to grow.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Where the pause stops to grow. With the jitter it is at most twice as long, so that a process is ready 3 s after its broker.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// After a session of this length the pauses start short again.
 const LONG_SESSION: Duration = Duration::from_secs(10);
