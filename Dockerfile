@@ -26,12 +26,19 @@ COPY ingress/ ingress/
 COPY dispatcher/ dispatcher/
 RUN cargo build --release --locked -p ingress -p dispatcher
 
-FROM debian:bookworm-slim AS runtime
-# For TLS to providers and to the broker. The slim image has no certificates of its own.
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
-# The image has no configuration: mount one here.
-ENV GATEWAY_CONFIG=/etc/gateway/gateway.toml
-# A number, because an orchestrator that forbids root cannot look up a name. The configuration must be readable to it.
+# Everything that the programs need of a system, and nothing else: the C library, whose own resolver does DNS; the order
+# that it resolves names in; and the certificate authorities, for TLS to providers and to the broker.
+RUN set -eu; \
+    mkdir -p /runtime/etc/ssl/certs; \
+    ldd target/release/ingress target/release/dispatcher | grep -o '/[^ ]*\.so[^ ]*' | sort -u | xargs cp --parents --dereference -t /runtime; \
+    cp /etc/ssl/certs/ca-certificates.crt /runtime/etc/ssl/certs/; \
+    echo 'hosts: files dns' >/runtime/etc/nsswitch.conf
+
+FROM scratch AS runtime
+COPY --from=build /runtime/ /
+# There is no shell that would look for programs, and no configuration: mount one here.
+ENV PATH=/usr/local/bin GATEWAY_CONFIG=/etc/gateway/gateway.toml
+# A number, because there is no list of users to look up a name in. The configuration must be readable to it.
 USER 10001:10001
 
 FROM runtime AS ingress
