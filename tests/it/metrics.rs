@@ -17,10 +17,6 @@ use regex::Regex;
 use serde_json::{Value, json};
 use shared::metric::{self, Kind, Metric};
 
-/// What RabbitMQ is asked for, as `deploy/monitoring/prometheus.yml` does.
-const OF_RABBITMQ: [&str; 2] =
-    ["/metrics", "/metrics/detailed?family=queue_coarse_metrics&family=queue_consumer_count"];
-
 /// A file of the repository.
 fn file(name: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
@@ -89,6 +85,15 @@ fn shown() -> Result<(BTreeSet<String>, BTreeSet<String>)> {
     let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
     let expressions: Vec<&str> = targets.filter_map(|target| target["expr"].as_str()).collect();
     Ok((names(&expressions.join("\n")), names(&file("deploy/monitoring/alerts.yml")?)))
+}
+
+/// The page of RabbitMQ's queues, as Prometheus asks for it.
+fn detailed() -> Result<String> {
+    let asked = file("deploy/monitoring/prometheus.yml")?;
+    let page = Regex::new(r"metrics_path: (\S+)\s+params: \{ family: \[(.*)\] \}")?;
+    let page = page.captures(&asked).context("RabbitMQ is not asked for its queues")?;
+    let families = page[2].split(", ").map(|family| format!("family={family}"));
+    Ok(format!("{}?{}", &page[1], families.collect::<Vec<_>>().join("&")))
 }
 
 /// A pair with everything that counts something, after a message for each of it.
@@ -161,8 +166,7 @@ async fn every_metric_is_served_documented_and_shown_and_no_other_is_asked_for()
     let undescribed: Vec<&String> = served.kinds.keys().filter(|name| !is_known(name)).collect();
     assert!(undescribed.is_empty(), "served and not described: {undescribed:?}");
 
-    let of_rabbitmq =
-        OF_RABBITMQ.map(|path| broker.metrics_url(path)).into_iter().collect::<Result<Vec<_>>>()?;
+    let of_rabbitmq = [broker.metrics_url("/metrics")?, broker.metrics_url(&detailed()?)?];
     // It counts what is in its queues every five seconds.
     eventually("whatever is asked for is served", DEADLINE, async || {
         let others = read_pages(&stack, &of_rabbitmq).await?;
