@@ -1,18 +1,15 @@
 //! Ends the process when a queue that has messages stands still, because starting anew is what helps then. Before that
 //! it is told on the health page.
 //!
-//! Two look after each other: a task looks at the consumers, and a thread of the system looks whether the task still runs,
-//! which it does not when apps block every thread of the runtime. Both count looks and not time, so that a process that was
-//! frozen for a while is not taken for one that is stuck.
+//! It counts looks and not time, so that a process that was frozen for a while is not taken for one that is stuck. (That it
+//! looks at all, `shared::guard` sees to.)
 
 use std::{
     collections::BTreeMap,
-    process,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -96,16 +93,11 @@ pub(crate) fn start(
     stalls: Arc<Stalls>,
     lifecycle: &Lifecycle,
 ) {
-    let (queue, lifecycle, beat) = (Arc::clone(queue), lifecycle.clone(), Arc::new(AtomicU64::new(0)));
-    let watched = Arc::downgrade(&beat);
-    let guard = thread::Builder::new().name("watchdog".to_owned());
-    if let Err(error) = guard.spawn(move || guard_runtime(&watched, stuck_after)) {
-        tracing::warn!(%error, "no thread for the watchdog: apps that block all threads are not noticed");
-    }
+    let (queue, lifecycle) = (Arc::clone(queue), lifecycle.clone());
     let stopping = lifecycle.clone();
     lifecycle.clone().spawn("watchdog", async move {
         tokio::select! {
-            failure = watch(queue.as_ref(), consumers, stuck_after, &stalls, &beat) => lifecycle.fail(failure),
+            failure = watch(queue.as_ref(), consumers, stuck_after, &stalls) => lifecycle.fail(failure),
             () = stopping.stopping() => {}
         }
     });
@@ -117,7 +109,6 @@ async fn watch(
     consumers: Vec<Watched>,
     stuck_after: Duration,
     stalls: &Stalls,
-    beat: &AtomicU64,
 ) -> Failure {
     let pause = stuck_after / LOOKS;
     let mut looks = tokio::time::interval(pause);
@@ -126,7 +117,6 @@ async fn watch(
     loop {
         looks.tick().await;
         for (watched, before, still) in &mut seen {
-            beat.fetch_add(1, Ordering::Relaxed);
             let pulse = &watched.pulse;
             let now = (pulse.ended.load(Ordering::Relaxed), pulse.oldest.load(Ordering::Relaxed));
             // One that never ends holds up its connection, however many others go by.
@@ -163,25 +153,6 @@ fn stuck(queue: &QueueName, others_go_by: bool, stuck_after: Duration) -> Failur
          ending, to be started anew"
     );
     Failure::new(Exit::Task, told)
-}
-
-/// Ends the process when the task does not look any more.
-fn guard_runtime(beat: &Weak<AtomicU64>, stuck_after: Duration) {
-    let (mut seen, mut still) = (0, 0);
-    loop {
-        thread::park_timeout(stuck_after / LOOKS);
-        let Some(beat) = beat.upgrade().map(|beat| beat.load(Ordering::Relaxed)) else { return };
-        still = if beat == seen { still + 1 } else { 0 };
-        seen = beat;
-        // One more than the task needs, which can tell more.
-        if still > LOOKS {
-            let limit = humantime::format_duration(stuck_after);
-            tracing::error!(
-                "nothing in this process has run for {limit}: an app blocks every thread; ending"
-            );
-            process::exit(Exit::Task as i32);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::{
     config::{Config, Environment, Origin, Problem, Problems},
-    http,
+    guard, http,
     lifecycle::{Exit, Failure, Lifecycle},
     reload::{self, Reload},
     telemetry,
@@ -147,6 +147,7 @@ where
     let outcome = runtime.block_on(async {
         let lifecycle = Lifecycle::default();
         lifecycle.watch_signals().map_err(unavailable)?;
+        guard::start(config.dispatcher.stuck_after, &lifecycle);
         lifecycle.on_hangup(move || reload.again()).map_err(unavailable)?;
         serve_until_drained(config, lifecycle, serve).await
     });

@@ -22,6 +22,8 @@ pub mod text;
 
 pub mod lifecycle;
 
+mod guard;
+
 pub mod reload;
 
 pub mod cli;

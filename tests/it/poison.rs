@@ -98,7 +98,7 @@ async fn apps_that_block_every_thread_end_the_process_too() -> Result<()> {
     let mut dispatcher = stack.start_program(ODD).await?;
     assert_eq!(dispatcher.wait_exit(DEADLINE).await?, 70);
     let log = dispatcher.stderr().join("\n");
-    assert!(log.contains("an app blocks every thread"), "{log}");
+    assert!(log.contains("every thread of it is blocked"), "{log}");
     stack.stop().await?;
     Ok(())
 }
