@@ -130,7 +130,8 @@ class Provider:
         if status == 200:
             self.accepted.add(str(number))
             return True
-        self.refusals[status] += 1
+        with self._changed:
+            self.refusals[status] += 1
         if isinstance(status, int) and status < 500:
             self.wrong.append(f"{status} for message {number}")
         return False

@@ -70,6 +70,7 @@ class Stack:
     def __init__(self, project):
         self.project = project
         self.files = ["-f", "docker-compose.yml"]
+        self.images = set()  # that have had its tags
         self.port, self.admin_port = free_port(8000), free_port(8001)
         self.env = os.environ | {
             "GATEWAY_TAG": project,
@@ -142,6 +143,7 @@ class Stack:
     def roll_images(self, generation):
         """Gives the tags to new images, as a build of changed sources would."""
         for service in SERVICES:
+            self.images.add(run("docker", "image", "inspect", "--format", "{{.Id}}", self.image(service)))
             recipe = f"FROM {self.image(service)}\nLABEL generation={generation}\n"
             run("docker", "build", "--quiet", "--tag", self.image(service), "-", given=recipe)
 
@@ -158,7 +160,7 @@ class Stack:
         return "\n".join(reversed(kept))
 
     def remove(self):
-        """Removes containers, networks, volumes and tags; the layers of the build stay, for the next one."""
+        """Removes containers, networks, volumes and images; the layers of the build stay, for the next one."""
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "10")
-        for service in SERVICES:
-            subprocess.run(("docker", "image", "rm", "--no-prune", self.image(service)), capture_output=True, check=False)
+        for image in [*map(self.image, SERVICES), *self.images]:
+            subprocess.run(("docker", "image", "rm", "--no-prune", image), capture_output=True, check=False, timeout=MINUTE)
