@@ -4,6 +4,7 @@
 //! instead. What a value starts (a process, a server, a folder) ends when it is dropped, so a test that panics
 //! leaves nothing behind. All deadlines are [`Duration`](std::time::Duration)s from the moment of the call.
 
+pub mod bench;
 pub mod broker;
 pub mod client;
 pub mod eventually;

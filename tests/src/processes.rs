@@ -55,6 +55,14 @@ impl Service {
         Self::listening(program, Process::spawn_logging_to(log, program, &mut command)?).await
     }
 
+    /// Starts a binary of ours that has no configuration, and waits until it says where it listens; nothing is printed at the drop.
+    pub async fn start_bare(program: &str, args: &[&str]) -> Result<Self> {
+        let mut command = command(program, &[])?;
+        let mut service = Self::listening(program, Process::spawn(program, command.args(args))?).await?;
+        service.process.quiet = true;
+        Ok(service)
+    }
+
     async fn listening(program: &str, mut process: Process) -> Result<Self> {
         let what = format!("{program} prints the addresses on which it listens");
         let addresses = eventually(&what, LISTEN_DEADLINE, async || {
@@ -76,6 +84,11 @@ impl Service {
         let address =
             self.addresses.ingress.with_context(|| format!("{} has no ingress", self.process.name))?;
         Ok(format!("http://{address}{path}"))
+    }
+
+    /// Where the providers' listener is; an error for a dispatcher, which has none.
+    pub fn ingress_address(&self) -> Result<SocketAddr> {
+        self.addresses.ingress.with_context(|| format!("{} has no ingress", self.process.name))
     }
 
     /// The URL of `path` on the private listener.
