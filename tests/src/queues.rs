@@ -225,9 +225,8 @@ impl Queues {
         self.delete_all(&self.names()).await?;
         self.delete_all(&["migrating".to_owned()]).await?;
         let channel = self.connection.create_channel().await?;
-        let retry = self.delays.iter().map(|delay| self.full(&format!("retry.{delay}")));
-        let fixed = [self.prefix.clone(), self.full("dead"), self.full("unrouted"), self.full("events")];
-        for exchange in fixed.into_iter().chain(retry) {
+        let fronts = self.names().into_iter().map(|name| self.full(&name));
+        for exchange in fronts.chain([self.prefix.clone(), self.full("events")]) {
             channel.exchange_delete(exchange.into(), ExchangeDeleteOptions::default()).await?;
         }
         Ok(channel.close(200, "done".into()).await?)

@@ -10,10 +10,7 @@ use super::{
 use crate::{
     config::Config,
     lifecycle::{Exit, Failure},
-    queue::{
-        Destination,
-        dead_letters::{Action, Visit, Visited, revive},
-    },
+    queue::dead_letters::{Action, Visit, Visited, revive},
 };
 
 /// Goes through the letters on the broker at `url`.
@@ -32,8 +29,7 @@ pub(in crate::queue) async fn visit(
 pub(super) async fn visit_with(operator: &Operator, visit: Visit<'_>) -> Result<Visited, Failure> {
     let Visit { dead_queue, began, decide } = visit;
     let failed = |error| operator.failure(&error);
-    let (queue, exchange) =
-        (operator.topology.queue(&dead_queue.queue()), operator.topology.destination(Destination::Back));
+    let (queue, exchange) = (operator.topology.queue(&dead_queue.queue()), operator.topology.exchange());
     let is_ours = operator.lock(&queue).await.map_err(failed)?;
     if !is_ours || !operator.is_left_alone(&queue).await.map_err(failed)? {
         let told = "another tool has the letters in its hands; run this again when it is done";

@@ -227,9 +227,10 @@ impl<'o> Migration<'o> {
         Ok(channel)
     }
 
-    /// Takes the queue off its exchange.
+    /// Takes the queue off its exchanges.
     async fn unbind(&self, channel: &Channel) -> Result<(), SessionError> {
         let Source { queue, exchange, keys } = &self.source;
+        unbind(channel, queue, queue, "").await?;
         for key in keys {
             unbind(channel, queue, exchange, key).await?;
             // The plain key of a backend with a rate leads here as well.

@@ -86,7 +86,8 @@ impl Publisher {
         destination: Destination,
     ) -> Result<(), PublishError> {
         let topology = &self.link.topology;
-        let (exchange, key) = (topology.destination(destination), topology.key(&message.route));
+        let (exchange, key) =
+            (topology.destination(destination, &message.route), topology.key(&message.route));
         let (done, confirmed) = oneshot::channel();
         let ended = || {
             let stops = self.link.closing.is_cancelled();

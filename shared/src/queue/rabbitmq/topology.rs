@@ -139,12 +139,26 @@ impl Topology {
         }
     }
 
-    /// The exchange that a message is published to, always with the key of its route.
-    pub(super) fn destination(&self, destination: Destination) -> ShortString {
+    /// The exchange that a message of this route is published to, always with its key.
+    pub(super) fn destination(&self, destination: Destination, route: &str) -> ShortString {
         match destination {
-            Destination::Back => self.exchange(),
+            Destination::Back => self.front(route),
             Destination::Retry(delay) => self.rung(delay).into(),
             Destination::Dead => self.queue(&QueueName::Dead),
+        }
+    }
+
+    /// The exchange in front of the queue that the route leads to. Through the topic exchange a message costs the broker nearly
+    /// twice as much (decision 0013), so that one is for what has no queue here, for the ladder, and for others who publish.
+    fn front(&self, route: &str) -> ShortString {
+        match route.split_once('.') {
+            Some(("incoming" | "submit", _)) => self.queue(&QueueName::Incoming),
+            Some(("report", _)) => self.queue(&QueueName::Reports),
+            Some(("outgoing", backend)) => match self.backends.get_key_value(backend) {
+                Some((name, _)) => self.queue(&QueueName::Outgoing(name.clone())),
+                None => self.exchange(),
+            },
+            _ => self.exchange(),
         }
     }
 
@@ -189,8 +203,10 @@ impl Topology {
             arguments_of([("alternate-exchange", text(self.queue(&QueueName::Unrouted).as_str()))]);
         declare_exchange(channel, &self.exchange(), ExchangeKind::Topic, alternate).await?;
         for (name, keys) in self.work_queues() {
-            let (queue, options) = (self.queue(&name), QueueDeclareOptions::durable());
-            channel.queue_declare(queue.clone(), options, self.work_arguments(&name)).await?;
+            let queue = self.queue(&name);
+            // While there is no such queue, what comes goes to the topic exchange, and from there to `unrouted`.
+            let alternate = arguments_of([("alternate-exchange", text(self.exchange().as_str()))]);
+            declare_pair(channel, &queue, alternate, self.work_arguments(&name)).await?;
             if matches!(name, QueueName::Outgoing(_)) && !self.is_single(&name) {
                 // First, so that no message goes to both queues of the backend.
                 self.unbind(channel, self.other_queue(&name), name.to_string().into()).await?;
@@ -200,7 +216,8 @@ impl Topology {
             }
         }
         for delay in &self.ladder {
-            self.declare_pair(channel, &self.rung(*delay).into(), self.rung_arguments(*delay)).await?;
+            let (rung, none) = (self.rung(*delay).into(), FieldTable::default());
+            declare_pair(channel, &rung, none, self.rung_arguments(*delay)).await?;
         }
         Ok(())
     }
@@ -232,7 +249,7 @@ impl Topology {
     /// A fanout exchange and a queue whose messages wait for an operator.
     pub(super) async fn declare_waiting(&self, channel: &Channel, name: &ShortString) -> lapin::Result<()> {
         let arguments = arguments([("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]);
-        self.declare_pair(channel, name, arguments).await
+        declare_pair(channel, name, FieldTable::default(), arguments).await
     }
 
     /// The queues that are worked on, each with the routing keys bound to it.
@@ -274,19 +291,6 @@ impl Topology {
         arguments.insert("x-message-ttl".into(), delay.into());
         arguments
     }
-
-    /// A fanout exchange and a queue of the same name.
-    async fn declare_pair(
-        &self,
-        channel: &Channel,
-        name: &ShortString,
-        arguments: FieldTable,
-    ) -> lapin::Result<()> {
-        declare_exchange(channel, name, ExchangeKind::Fanout, FieldTable::default()).await?;
-        channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), arguments).await?;
-        let (key, options) = (ShortString::default(), QueueBindOptions::default());
-        channel.queue_bind(name.clone(), name.clone(), key, options, FieldTable::default()).await
-    }
 }
 
 /// Looks at a queue; nothing when there is none.
@@ -302,6 +306,19 @@ pub(super) async fn look(connection: &Connection, queue: ShortString) -> lapin::
         Err(error) if refused(&error).is_some_and(|(code, _)| code == NOT_FOUND) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A fanout exchange and a queue of the same name.
+async fn declare_pair(
+    channel: &Channel,
+    name: &ShortString,
+    of_exchange: FieldTable,
+    of_queue: FieldTable,
+) -> lapin::Result<()> {
+    declare_exchange(channel, name, ExchangeKind::Fanout, of_exchange).await?;
+    channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), of_queue).await?;
+    let (key, options) = (ShortString::default(), QueueBindOptions::default());
+    channel.queue_bind(name.clone(), name.clone(), key, options, FieldTable::default()).await
 }
 
 async fn declare_exchange(
@@ -409,9 +426,26 @@ mod tests {
             (route("outgoing.slow.single"), route("outgoing.slow")),
             ("outgoing.slow", "outgoing.slow")
         );
-        assert_eq!(topology.destination(Destination::Dead).as_str(), "sms.dead");
-        let rung =
-            |millis| topology.destination(Destination::Retry(Duration::from_millis(millis))).to_string();
+        let destination = |destination, route| topology.destination(destination, route).to_string();
+        assert_eq!(destination(Destination::Dead, "incoming.kannel"), "sms.dead");
+        let rung = |millis| destination(Destination::Retry(Duration::from_millis(millis)), "incoming.kannel");
         assert_eq!([rung(300_000), rung(90_500)], ["sms.retry.5m", "sms.retry.1m30s500ms"]);
+    }
+
+    #[test]
+    fn what_has_a_queue_is_published_in_front_of_it() {
+        let topology = topology();
+        for (route, exchange) in [
+            ("incoming.gone", "sms.incoming"),
+            ("submit.kannel", "sms.incoming"),
+            ("report.kannel", "sms.reports"),
+            ("outgoing.kannel", "sms.outgoing.kannel"),
+            ("outgoing.slow", "sms.outgoing.slow.single"),
+            ("outgoing.gone", "sms"),
+            ("incoming", "sms"),
+            ("other.kannel", "sms"),
+        ] {
+            assert_eq!(topology.destination(Destination::Back, route).as_str(), exchange, "{route}");
+        }
     }
 }
