@@ -1,15 +1,12 @@
 //! W3C trace context: a request's trace goes on in all that it leads to, until a provider has taken it.
 
-use uuid::Uuid;
-
-/// The `traceparent` of a new span: in the trace of `parent` when that is valid, else in a new one.
+/// The `traceparent` of a new span: in the trace of `parent` when that is valid, else in a new one. The ids are no secrets.
 #[must_use]
 pub fn child_of(parent: Option<&str>) -> String {
-    let random = Uuid::new_v4().simple().to_string();
-    let span = &random[..16];
+    let span = fastrand::u64(1..);
     match parent.and_then(trace_id) {
-        Some(trace) => format!("00-{trace}-{span}-01"),
-        None => format!("00-{}-{span}-01", Uuid::new_v4().simple()),
+        Some(trace) => format!("00-{trace}-{span:016x}-01"),
+        None => format!("00-{:032x}-{span:016x}-01", fastrand::u128(1..)),
     }
 }
 

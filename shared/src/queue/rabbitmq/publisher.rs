@@ -1,18 +1,29 @@
-//! Publishes with confirms: one task owns the channel, so that the order of tags is the order on the wire.
+//! Publishes with confirms: everybody on one channel, each awaiting their own confirm.
 //!
 //! When several tasks publish on one lapin channel, tags and frames can swap, and a refused message is reported as
-//! confirmed. Here every publish is first polled by one task; the confirms of many are awaited together.
+//! confirmed. lapin does both at the first poll of a publish, so that one is made under a lock (decision 0014).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use deadpool_lapin::{Manager, Object, Pool, PoolError};
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use lapin::{
-    Channel, Confirmation,
-    options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::ShortString,
+use futures_util::{
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt},
 };
-use tokio::sync::{mpsc, oneshot};
+use lapin::{
+    Channel, Confirmation, ConnectionStatus,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     link::{Link, Pauses, SessionError},
@@ -34,45 +45,43 @@ const CONNECTED: &str = "connected";
 /// What they are told of one that is connected and does not read.
 const BLOCKED: &str = "blocked by the broker: it is short of memory or disk";
 
-/// The most unconfirmed publishes. lapin scans all of them at each `multiple` confirm.
-const MAX_IN_FLIGHT: usize = 512;
-
-/// The most publishes that wait for the task; who finds no room waits, and gives up after the deadline.
-const MAX_WAITING: usize = 512;
+/// The most unconfirmed publishes; who finds no room waits. lapin scans all of them at each `multiple` confirm.
+const MAX_IN_FLIGHT: u32 = 512;
 
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A handle to the publisher task.
+/// A handle to the session of the moment.
 #[derive(Clone)]
 pub(super) struct Publisher {
-    jobs: mpsc::Sender<Job>,
+    session: watch::Receiver<Option<Arc<Session>>>,
     link: Arc<Link>,
 }
 
-struct Job {
-    exchange: ShortString,
-    key: ShortString,
-    message: Message,
-    done: oneshot::Sender<Result<(), PublishError>>,
+/// One connection to the broker, as those who publish see it.
+struct Session {
+    channel: Channel,
+    status: ConnectionStatus,
+    /// Held by who begins to publish, so that the order of tags is the order on the wire.
+    order: Mutex<()>,
+    room: Arc<Semaphore>,
+    /// What nobody waits for any more.
+    abandoned: mpsc::UnboundedSender<OnItsWay>,
+    confirmed_some: AtomicBool,
+    over: CancellationToken,
 }
 
-type Confirmed = (oneshot::Sender<Result<(), PublishError>>, lapin::Result<Confirmation>);
-
 impl Publisher {
-    /// Starts the task.
+    /// Starts to connect.
     pub(super) fn start(link: &Arc<Link>) -> Self {
-        let (jobs, receiver) = mpsc::channel(MAX_WAITING);
+        let (sender, session) = watch::channel(None);
         link.note(ROLE, false, "connecting".to_owned());
-        link.lifecycle.spawn(ROLE, link.tasks.track_future(run(Arc::clone(link), receiver)));
-        Self { jobs, link: Arc::clone(link) }
+        link.lifecycle.spawn(ROLE, link.tasks.track_future(run(Arc::clone(link), sender)));
+        Self { session, link: Arc::clone(link) }
     }
 
     /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`
-    /// is over.
-    ///
-    /// Only the waiting is given up: a confirm that was dropped would stay in lapin for ever. What the broker has not seen
-    /// by then is not sent any more.
+    /// is over. What the broker has not seen by then is not sent any more.
     pub(super) async fn publish_in_time(&self, message: Message) -> Result<(), PublishError> {
         let wait = self.link.publish_wait;
         let published = tokio::time::timeout(wait, self.publish(message, Destination::Back)).await;
@@ -85,21 +94,124 @@ impl Publisher {
         message: Message,
         destination: Destination,
     ) -> Result<(), PublishError> {
-        let topology = &self.link.topology;
-        let (exchange, key) =
-            (topology.destination(destination, &message.route), topology.key(&message.route));
-        let (done, confirmed) = oneshot::channel();
-        let ended = || {
-            let stops = self.link.closing.is_cancelled();
-            let why = if stops { "the process stops" } else { "the connection was lost before the confirm" };
-            PublishError::Unavailable(why.to_owned())
+        let (session, room) = self.room().await?;
+        // lapin would keep the frames until the broker reads again, long after anybody waits for them.
+        if session.status.blocked() {
+            return Err(PublishError::Unavailable(BLOCKED.to_owned()));
+        }
+        let confirm = publish(Arc::clone(&session), &self.link, message, destination);
+        let waiting =
+            Waiting { session: &session, on_its_way: Some(OnItsWay { confirm, _room: room }), begun: false };
+        tokio::select! {
+            biased;
+            confirmed = waiting => answer(confirmed, &session),
+            () = session.over.cancelled() => Err(self.ended()),
+        }
+    }
+
+    /// Waits for a session that has room for one more publish.
+    async fn room(&self) -> Result<(Arc<Session>, OwnedSemaphorePermit), PublishError> {
+        loop {
+            let session = self.session.borrow().clone();
+            let session = match session {
+                Some(session) => session,
+                None => self.next_session().await?,
+            };
+            if let Ok(room) = Arc::clone(&session.room).acquire_owned().await {
+                return Ok((session, room));
+            }
+        }
+    }
+
+    async fn next_session(&self) -> Result<Arc<Session>, PublishError> {
+        let mut sessions = self.session.clone();
+        let next = tokio::select! {
+            next = sessions.wait_for(Option::is_some) => next.ok().and_then(|session| session.clone()),
+            () = self.link.closing.cancelled() => None,
         };
-        self.jobs.send(Job { exchange, key, message, done }).await.map_err(|_| ended())?;
-        confirmed.await.unwrap_or_else(|_| Err(ended()))
+        next.ok_or_else(|| self.ended())
+    }
+
+    fn ended(&self) -> PublishError {
+        let stops = self.link.closing.is_cancelled();
+        let why = if stops { "the process stops" } else { "the connection was lost before the confirm" };
+        PublishError::Unavailable(why.to_owned())
     }
 }
 
-async fn run(link: Arc<Link>, mut jobs: mpsc::Receiver<Job>) {
+/// A publish whose frames lapin has, with the room that it takes.
+struct OnItsWay {
+    confirm: BoxFuture<'static, lapin::Result<Confirmation>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Somebody who waits for a confirm. When they give up, the session waits instead: lapin keeps a confirm that was dropped.
+struct Waiting<'s> {
+    session: &'s Session,
+    on_its_way: Option<OnItsWay>,
+    begun: bool,
+}
+
+impl Future for Waiting<'_> {
+    type Output = lapin::Result<Confirmation>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        let _order = first.then(|| self.session.order.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(on_its_way) = &mut self.on_its_way else { return Poll::Pending };
+        let polled = on_its_way.confirm.as_mut().poll(context);
+        if polled.is_ready() {
+            self.on_its_way = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(on_its_way) = self.on_its_way.take().filter(|_| self.begun) {
+            // Nobody takes it when the session is over, and then it needs nobody.
+            drop(self.session.abandoned.send(on_its_way));
+        }
+    }
+}
+
+fn publish(
+    session: Arc<Session>,
+    link: &Link,
+    message: Message,
+    destination: Destination,
+) -> BoxFuture<'static, lapin::Result<Confirmation>> {
+    let topology = &link.topology;
+    let (exchange, key) = (topology.destination(destination, &message.route), topology.key(&message.route));
+    Box::pin(async move {
+        let properties = wire::properties(&message);
+        let options = BasicPublishOptions::default();
+        #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
+        let written = session.channel.basic_publish(exchange, key, options, &message.body, properties).await;
+        written?.await
+    })
+}
+
+/// What the outcome means for who has published.
+fn answer(outcome: lapin::Result<Confirmation>, session: &Session) -> Result<(), PublishError> {
+    match outcome {
+        Ok(Confirmation::Ack(None)) => {
+            session.confirmed_some.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        Ok(Confirmation::Ack(Some(_))) => Err(PublishError::Refused("returned as unroutable".to_owned())),
+        Ok(Confirmation::Nack(_)) => {
+            Err(PublishError::Refused("a queue is full or has lost its majority".to_owned()))
+        }
+        Ok(Confirmation::NotRequested) => {
+            Err(PublishError::Refused("the channel does not confirm".to_owned()))
+        }
+        Err(error) => Err(PublishError::Unavailable(error.to_string())),
+    }
+}
+
+async fn run(link: Arc<Link>, sessions: watch::Sender<Option<Arc<Session>>>) {
     let pool = match pool(&link) {
         Ok(pool) => pool,
         Err(error) => {
@@ -107,7 +219,7 @@ async fn run(link: Arc<Link>, mut jobs: mpsc::Receiver<Job>) {
         }
     };
     let mut pauses = Pauses::new(ROLE);
-    while let Err(error) = session(&link, &pool, &mut jobs).await {
+    while let Err(error) = serve(&link, &pool, &sessions).await {
         if !pauses.after(&error, &link).await {
             return;
         }
@@ -120,10 +232,29 @@ fn pool(link: &Link) -> Result<Pool, Box<dyn std::error::Error>> {
     Ok(Pool::builder(manager).max_size(1).build()?)
 }
 
-async fn session(link: &Link, pool: &Pool, jobs: &mut mpsc::Receiver<Job>) -> Result<(), SessionError> {
+/// One session, from its connection to its end.
+async fn serve(
+    link: &Link,
+    pool: &Pool,
+    sessions: &watch::Sender<Option<Arc<Session>>>,
+) -> Result<(), SessionError> {
     let (connection, channel) = link.open(open(link, pool)).await?;
+    let (abandoned, left) = mpsc::unbounded_channel();
+    let session = Arc::new(Session {
+        channel,
+        status: connection.status().clone(),
+        order: Mutex::default(),
+        room: Arc::new(Semaphore::new(MAX_IN_FLIGHT as usize)),
+        abandoned,
+        confirmed_some: AtomicBool::new(false),
+        over: CancellationToken::new(),
+    });
+    sessions.send_replace(Some(Arc::clone(&session)));
     link.ready(ROLE, CONNECTED.to_owned());
-    let ended = publish_all(link, &connection, &channel, jobs).await;
+    let ended = look_after(link, &session, left, sessions).await;
+    sessions.send_replace(None);
+    session.over.cancel();
+    session.room.close();
     // It goes back to the pool, which does not give out what is closed.
     Link::close_connection(&connection).await;
     ended
@@ -143,58 +274,46 @@ async fn open(link: &Link, pool: &Pool) -> Result<(Object, Channel), SessionErro
     Ok((connection, channel))
 }
 
-async fn publish_all(
+/// Looks at the session until it is lost, or until a stop and the last confirm.
+async fn look_after(
     link: &Link,
-    connection: &Object,
-    channel: &Channel,
-    jobs: &mut mpsc::Receiver<Job>,
+    session: &Session,
+    mut left: mpsc::UnboundedReceiver<OnItsWay>,
+    sessions: &watch::Sender<Option<Arc<Session>>>,
 ) -> Result<(), SessionError> {
-    let mut in_flight = FuturesUnordered::new();
+    let mut abandoned = FuturesUnordered::new();
     let mut look = tokio::time::interval(LOOK);
     let last_publish = metrics::gauge!(metric::LAST_PUBLISH);
-    let (mut blocked, mut confirmed_some) = (false, false);
+    let mut blocked = false;
+    let drained = async {
+        link.closing.cancelled().await;
+        sessions.send_replace(None);
+        session.room.acquire_many(MAX_IN_FLIGHT).await.is_ok()
+    };
+    tokio::pin!(drained);
     loop {
         tokio::select! {
-            Some(confirmed) = in_flight.next(), if !in_flight.is_empty() => {
-                confirmed_some |= answer(confirmed);
+            _ = &mut drained => return Ok(()),
+            Some(OnItsWay { confirm, _room: room }) = left.recv() => {
+                abandoned.push(async move { (confirm.await, room) });
             }
-            job = jobs.recv(), if in_flight.len() < MAX_IN_FLIGHT => match job {
-                // Whoever gave up waiting may repeat the message; sending this one too would make two of it.
-                Some(job) if job.done.is_closed() => {}
-                // lapin would keep the frames until the broker reads again, long after anybody waits for them.
-                Some(job) if connection.status().blocked() => {
-                    job.done.send(Err(PublishError::Unavailable(BLOCKED.to_owned()))).ok();
-                }
-                Some(job) => in_flight.push(publish(channel.clone(), job)),
-                None if in_flight.is_empty() => return Ok(()),
-                None => {
-                    // The last confirms, after the process was asked to end.
-                    while let Some(confirmed) = in_flight.next().await {
-                        answer(confirmed);
-                    }
-                    return Ok(());
-                }
-            },
+            Some(_) = abandoned.next(), if !abandoned.is_empty() => {}
             _ = look.tick() => {
-                if !channel.status().connected() {
+                if !session.channel.status().connected() {
                     return Err(SessionError::Lost);
                 }
-                if link.closing.is_cancelled() {
-                    jobs.close();
-                }
-                if std::mem::take(&mut confirmed_some) {
+                if session.confirmed_some.swap(false, Ordering::Relaxed) {
                     last_publish.set(Duration::from_secs(clock::now().seconds()).as_secs_f64());
                 }
-                note_blocked(link, connection, &mut blocked);
+                note_blocked(link, &session.status, &mut blocked);
             }
-            () = link.closing.cancelled(), if !jobs.is_closed() => jobs.close(),
         }
     }
 }
 
 /// A broker that is short of memory or disk stops reading; nothing is lost, but nothing is confirmed either.
-fn note_blocked(link: &Link, connection: &Object, blocked: &mut bool) {
-    let now = connection.status().blocked();
+fn note_blocked(link: &Link, status: &ConnectionStatus, blocked: &mut bool) {
+    let now = status.blocked();
     if now != *blocked {
         *blocked = now;
         if now {
@@ -204,35 +323,4 @@ fn note_blocked(link: &Link, connection: &Object, blocked: &mut bool) {
         }
         link.note(ROLE, !now, if now { BLOCKED } else { CONNECTED }.to_owned());
     }
-}
-
-async fn publish(channel: Channel, job: Job) -> Confirmed {
-    let Job { exchange, key, message, done } = job;
-    let properties = wire::properties(&message);
-    let options = BasicPublishOptions::default();
-    #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
-    let written = channel.basic_publish(exchange, key, options, &message.body, properties).await;
-    match written {
-        Ok(confirm) => (done, confirm.await),
-        Err(error) => (done, Err(error)),
-    }
-}
-
-/// Tells the outcome to whoever waits for it, and whether it was a success.
-fn answer((done, outcome): Confirmed) -> bool {
-    let answer = match outcome {
-        Ok(Confirmation::Ack(None)) => Ok(()),
-        Ok(Confirmation::Ack(Some(_))) => Err(PublishError::Refused("returned as unroutable".to_owned())),
-        Ok(Confirmation::Nack(_)) => {
-            Err(PublishError::Refused("a queue is full or has lost its majority".to_owned()))
-        }
-        Ok(Confirmation::NotRequested) => {
-            Err(PublishError::Refused("the channel does not confirm".to_owned()))
-        }
-        Err(error) => Err(PublishError::Unavailable(error.to_string())),
-    };
-    let confirmed = answer.is_ok();
-    // Nobody listens when the deadline passed.
-    drop(done.send(answer));
-    confirmed
 }
