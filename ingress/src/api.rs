@@ -32,11 +32,10 @@ use self::{
     submission::Limits,
 };
 use crate::{
-    body,
+    body, entrance,
     publishing::Publisher,
     refusal::{refused, refused_nothing_yet},
     routes::submit,
-    traced,
 };
 
 /// What the route functions need.
@@ -63,8 +62,7 @@ impl Api {
 
 /// The API of the private listener.
 pub fn private(config: &Config, publisher: Publisher) -> Router {
-    let api = routes(Api::new(Callers::everybody(config), config, publisher));
-    api.layer(middleware::from_fn(body::close_unread)).layer(middleware::from_fn(traced::trace_request))
+    routes(Api::new(Callers::everybody(config), config, publisher))
 }
 
 /// The API of the public listener: without tokens, there is none.
@@ -89,6 +87,7 @@ fn routes(api: Api) -> Router {
     routes
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), authenticate))
+        .layer(middleware::from_fn(entrance::layer))
         .with_state(api)
 }
 

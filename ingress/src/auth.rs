@@ -44,9 +44,12 @@ pub fn check_head(auth: &Auth, request: &Request) -> Result<(), Refusal> {
 /// The headers of a request, without what no signature covers and what would change its text: the charset of the body.
 #[must_use]
 pub fn believed(auth: &Auth, mut headers: HeaderMap) -> HeaderMap {
-    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(params::without_charset);
-    if let Some(Ok(content_type)) = named.filter(|_| auth.is_by_signature()).map(HeaderValue::try_from) {
-        headers.insert(CONTENT_TYPE, content_type);
+    if auth.is_by_signature() {
+        let named =
+            headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(params::without_charset);
+        if let Some(Ok(content_type)) = named.map(HeaderValue::try_from) {
+            headers.insert(CONTENT_TYPE, content_type);
+        }
     }
     headers
 }

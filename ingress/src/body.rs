@@ -14,7 +14,6 @@ use axum::{
     body::{Body, HttpBody},
     extract::Request,
     http::{HeaderValue, header},
-    middleware::Next,
     response::Response,
 };
 use bytes::{Bytes, BytesMut};
@@ -79,11 +78,11 @@ pub async fn read(body: Body, limits: Limits) -> Result<Bytes, BodyError> {
 
 /// Lets `request` be answered. The connection ends with a body that nobody has read to its end; that is said, so that no
 /// other request is sent into it.
-pub async fn close_unread(request: Request, next: Next) -> Response {
+pub async fn close_unread(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
     let (head, body) = request.into_parts();
     let is_read = Arc::new(AtomicBool::new(body.is_end_stream()));
     let body = Body::new(Watched { body, is_read: Arc::clone(&is_read) });
-    let mut response = next.run(Request::from_parts(head, body)).await;
+    let mut response = answer(Request::from_parts(head, body)).await;
     if !is_read.load(Ordering::Relaxed) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -20,6 +20,8 @@ pub mod request;
 
 pub mod refusal;
 
+mod entrance;
+
 mod seldom;
 
 mod traced;

@@ -26,12 +26,22 @@ impl Publisher {
         Self { queue, seconds, waiting }
     }
 
+    /// Returns when the queue has confirmed `message`, or failed to.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        self.measure(self.queue.publish(message)).await
+    }
+
     /// Returns when the queue has confirmed every one of `messages`, or the first failed. All have one deadline.
-    pub async fn publish(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+    pub async fn publish_all(&self, messages: Vec<Message>) -> Result<(), PublishError> {
+        let published = try_join_all(messages.into_iter().map(|message| self.queue.publish(message)));
+        self.measure(published).await.map(drop)
+    }
+
+    async fn measure<T>(&self, published: impl Future<Output = T>) -> T {
         let (begun, _waits) = (Instant::now(), Counted::new(&self.waiting));
-        let published = try_join_all(messages.into_iter().map(|message| self.queue.publish(message))).await;
+        let published = published.await;
         self.seconds.record(begun.elapsed());
-        published.map(drop)
+        published
     }
 }
 

@@ -8,7 +8,7 @@ pub mod submit;
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{Router, http::Method, middleware};
+use axum::{Router, http::Method};
 use metrics::Counter;
 use percent_encoding::percent_decode_str;
 use shared::{
@@ -25,7 +25,6 @@ use crate::{
     refusal::{Problem, refused_nothing_yet},
     request::Request,
     seldom::Seldom,
-    traced,
 };
 
 /// The endpoints by path, and the limits that hold for all.
@@ -127,10 +126,5 @@ pub struct State {
 pub fn router(config: &Config, publisher: Publisher) -> Router {
     let api = api::public(config, publisher.clone());
     let state = Arc::new(State { endpoints: Endpoints::new(config), publisher });
-    Router::new()
-        .fallback(messages::receive_message)
-        .with_state(state)
-        .merge(api)
-        .layer(middleware::from_fn(body::close_unread))
-        .layer(middleware::from_fn(traced::trace_request))
+    Router::new().fallback(messages::receive_message).with_state(state).merge(api)
 }

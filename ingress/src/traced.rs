@@ -1,11 +1,14 @@
 //! Puts each request into a trace, so that all log lines of it, and of what it leads to, have one id.
 
-use axum::{extract::Request, http::HeaderValue, middleware::Next, response::Response};
+use axum::{extract::Request, http::HeaderValue, response::Response};
 use shared::{queue::header::TRACEPARENT, trace};
 use tracing::Instrument;
 
 /// Goes on with the trace that the sender names, or begins one, and tells whoever looks at the request's headers after it.
-pub(crate) async fn trace_request(mut request: Request, next: Next) -> Response {
+pub(crate) async fn trace_request(
+    mut request: Request,
+    answer: impl AsyncFnOnce(Request) -> Response,
+) -> Response {
     let headers = request.headers_mut();
     let parent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
     let traceparent = trace::child_of(parent);
@@ -14,5 +17,5 @@ pub(crate) async fn trace_request(mut request: Request, next: Next) -> Response 
     if let Ok(value) = HeaderValue::try_from(traceparent) {
         headers.insert(TRACEPARENT, value);
     }
-    next.run(request).instrument(span).await
+    answer(request).instrument(span).await
 }

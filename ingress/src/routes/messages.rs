@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{Endpoint, State, Takes, reports};
 use crate::{
-    auth, body,
+    auth, body, entrance,
     forms::{Answer, Reading, reports::Read},
     refusal::{Refusal, refused},
     request::Request,
@@ -30,11 +30,15 @@ pub async fn receive_message(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
+    entrance::enter(request, async |request| receive(&state, peer, request).await).await
+}
+
+async fn receive(state: &State, peer: SocketAddr, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let endpoint = state.endpoints.find(&path);
     let accepted = match endpoint {
-        Some(endpoint) => accept(&state, endpoint, peer, parts, body).await,
+        Some(endpoint) => accept(state, endpoint, peer, parts, body).await,
         None => Err(Refusal::UnknownPath),
     };
     match accepted {
@@ -91,7 +95,7 @@ async fn accept<'e>(
 async fn publish(state: &State, message: &IncomingMessage, request: &Request) -> Result<(), Refusal> {
     let headers = traced(request.header(queue_header::TRACEPARENT));
     let queued = Message::new(&Route::Incoming(message.backend.clone()), message, headers);
-    state.publisher.publish(vec![queued]).await.map_err(Refusal::Unavailable)?;
+    state.publisher.publish(queued).await.map_err(Refusal::Unavailable)?;
     let privacy = state.endpoints.privacy;
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
     // Some have the number in it.

@@ -22,6 +22,6 @@ pub(super) async fn publish(
         let headers = traced(request.header(header::TRACEPARENT));
         Message::new(&route, &Report::of_provider(endpoint.backend.clone(), reported, now), headers)
     });
-    state.publisher.publish(queued.collect()).await.map_err(Refusal::Unavailable)?;
+    state.publisher.publish_all(queued.collect()).await.map_err(Refusal::Unavailable)?;
     Ok(count)
 }

@@ -84,7 +84,7 @@ async fn submit(api: &Api, caller: &Caller, request: Request) -> Result<Accepted
     let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
     let parent = parts.headers.get(queue_header::TRACEPARENT).and_then(|value| value.to_str().ok());
     let queued = messages.iter().map(|message| queued(message, parent, checked.expires_at)).collect();
-    api.publisher.publish(queued).await.map_err(|cause| {
+    api.publisher.publish_all(queued).await.map_err(|cause| {
         caller.give_back(recipients);
         ApiError::Unavailable { cause, has_id: checked.has_id() }
     })?;
