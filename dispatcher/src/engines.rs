@@ -14,6 +14,8 @@ mod plan;
 
 pub(crate) mod request;
 
+mod tls;
+
 pub mod http;
 
 pub mod httptester;

@@ -3,12 +3,12 @@
 
 use std::{
     borrow::Cow,
+    error::Error,
     time::{Duration, UNIX_EPOCH},
 };
 
 use reqwest::{Request, Response, redirect};
 use shared::{
-    cli,
     clock::{self, UnixMillis},
     config::Backend,
     lifecycle::{Exit, Failure},
@@ -18,6 +18,7 @@ use shared::{
 use super::{
     SendError,
     calls::{Call, Calls},
+    tls,
 };
 
 /// The most that is read of an answer's body, if an engine does not want more.
@@ -60,9 +61,12 @@ impl Client {
         concurrency: u16,
         calls: &Calls,
     ) -> Result<Self, Failure> {
-        cli::install_tls_provider();
+        let unusable =
+            |error: &dyn Error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
+        let tls = tls::settings().map_err(|error| unusable(&error))?;
         let connect_timeout = connect_timeout(timeout);
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("rapidsms-gateway/", env!("CARGO_PKG_VERSION")))
             // A redirect would send the message, and the credentials, to somebody else.
             .redirect(redirect::Policy::none())
@@ -72,10 +76,10 @@ impl Client {
             .timeout(timeout)
             .pool_max_idle_per_host(concurrency.into())
             .tcp_nodelay(true)
-            .build();
-        let unusable = |error| Failure::new(Exit::Unavailable, format!("{owner}: no HTTP client: {error}"));
+            .build()
+            .map_err(|error| unusable(&error))?;
         let (owner, calls, max_answer_bytes) = (owner.to_owned(), calls.clone(), MAX_ANSWER_BYTES);
-        http.map(|http| Self { owner, calls, http, connect_timeout, max_answer_bytes }).map_err(unusable)
+        Ok(Self { owner, calls, http, connect_timeout, max_answer_bytes })
     }
 
     /// The client of a backend.
@@ -216,7 +220,7 @@ fn connect_timeout(timeout: Duration) -> Duration {
 fn lost(error: &reqwest::Error) -> SendError {
     if error.is_connect() {
         let mut reason = "no connection".to_owned();
-        let mut cause = std::error::Error::source(error);
+        let mut cause = Error::source(error);
         while let Some(error) = cause {
             reason = format!("no connection: {error}");
             cause = error.source();
