@@ -9,6 +9,8 @@ mod attachment;
 
 mod consumer;
 
+mod declaration;
+
 mod shovel;
 
 mod handover;

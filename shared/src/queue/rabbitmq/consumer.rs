@@ -1,6 +1,7 @@
 //! Consumes and settles: one task owns the connection, an [attachment](super::attachment) a queue, and every acknowledgement.
 
 use std::{
+    iter::zip,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use futures_util::{
     future::{BoxFuture, try_join_all},
     stream::{BoxStream, SelectAll},
 };
-use lapin::Connection;
+use lapin::{Channel, Connection};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{
@@ -156,24 +157,32 @@ async fn session(
 
 async fn open(link: &Link, subscriptions: &[Subscription], first: bool) -> Result<Session, SessionError> {
     let connection = Arc::new(Connection::connect(link.url(), Link::properties(ROLE)).await?);
-    link.topology.declare(&connection).await?;
+    // Meanwhile the publisher declares.
+    let channels = try_join_all(subscriptions.iter().map(|_| connection.create_channel())).await?;
+    link.declare(&connection).await?;
     if first && let Some(queue) = migration::find_unfinished(&connection, &link.topology).await? {
         return Err(SessionError::Unfinished(queue.to_string()));
     }
-    let mut session =
-        Session { connection, attachments: Vec::new(), events: SelectAll::new(), quarantine: None };
-    for (index, subscription) in subscriptions.iter().enumerate() {
-        let queue = link.topology.queue(&subscription.queue);
-        // Who works on the reports goes on with them as long as it lives: what it has seen is nowhere else.
-        let spreads =
-            link.topology.is_single(&subscription.queue) && subscription.queue != QueueName::Reports;
-        let channel = session.connection.create_channel().await?;
-        let priority = spreads.then(|| priority(link.replica, queue.as_str()));
-        let mut attachment = Attachment::new(channel, queue, subscription.prefetch.now(), priority);
-        session.events.push(attachment.attach(index, 1).await?);
-        session.attachments.push(attachment);
-    }
-    Ok(session)
+    let attaching = zip(channels, subscriptions).enumerate();
+    let attaching =
+        attaching.map(|(index, (channel, subscription))| attach(link, channel, index, subscription));
+    let (attachments, events) = try_join_all(attaching).await?.into_iter().unzip();
+    Ok(Session { connection, attachments, events, quarantine: None })
+}
+
+async fn attach(
+    link: &Link,
+    channel: Channel,
+    index: usize,
+    Subscription { queue: name, prefetch, .. }: &Subscription,
+) -> lapin::Result<(Attachment, BoxStream<'static, Event>)> {
+    let queue = link.topology.queue(name);
+    // Who works on the reports goes on with them as long as it lives: what it has seen is nowhere else.
+    let spreads = link.topology.is_single(name) && *name != QueueName::Reports;
+    let priority = spreads.then(|| priority(link.replica, queue.as_str()));
+    let mut attachment = Attachment::new(channel, queue, prefetch.now(), priority);
+    let events = attachment.attach(index, 1).await?;
+    Ok((attachment, events))
 }
 
 impl Session {

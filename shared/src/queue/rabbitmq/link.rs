@@ -19,8 +19,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
+    declaration::look,
     mismatch::{self, Mismatch},
-    topology::{self, Topology},
+    topology::Topology,
 };
 use crate::{
     config::Config,
@@ -66,6 +67,7 @@ pub(super) struct Link {
     pub(super) lifecycle: Lifecycle,
     pub(super) closing: CancellationToken,
     pub(super) tasks: TaskTracker,
+    declaring: tokio::sync::Mutex<()>,
 }
 
 /// Why a session with the broker ended.
@@ -161,6 +163,7 @@ impl Link {
             lifecycle: lifecycle.clone(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            declaring: tokio::sync::Mutex::default(),
         }
     }
 
@@ -186,6 +189,13 @@ impl Link {
             opened = tokio::time::timeout(timeout, opening) => opened.unwrap_or(Err(SessionError::OpenTimeout)),
             () = self.closing.cancelled() => Err(SessionError::Lost),
         }
+    }
+
+    /// Declares the topology, one role at a time: the broker takes longer for two that declare the same beside each other. Each
+    /// does, on its own connection: in a cluster another node may not know yet what one has declared.
+    pub(super) async fn declare(&self, connection: &Connection) -> lapin::Result<()> {
+        let _turn = self.declaring.lock().await;
+        self.topology.declare(connection).await
     }
 
     /// Closes what may be dead already. After an error too: what is not acknowledged goes back only with the connection.
@@ -221,7 +231,7 @@ impl Link {
     /// How many messages are ready in the queue; nothing when it cannot be asked.
     pub(super) async fn depth(&self, queue: ShortString) -> Option<u32> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let looked = tokio::time::timeout(OPEN_TIMEOUT, topology::look(&connection, queue)).await;
+        let looked = tokio::time::timeout(OPEN_TIMEOUT, look(&connection, queue)).await;
         Some(looked.ok()?.ok()??.messages)
     }
 

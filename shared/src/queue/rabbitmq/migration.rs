@@ -5,6 +5,10 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{
+    future,
+    stream::{self, StreamExt, TryStreamExt},
+};
 use lapin::{
     Channel, Connection,
     message::Delivery,
@@ -13,6 +17,7 @@ use lapin::{
 };
 
 use super::{
+    declaration::{self, look},
     handover,
     letters::visit_with,
     link::{SessionError, refused},
@@ -41,6 +46,9 @@ const ENOUGH: Duration = Duration::from_secs(120);
 
 /// How long a rung may take to hand over what has expired in it: more than a million messages.
 const HAND_OVER: Duration = Duration::from_secs(120);
+
+/// How many queues are looked for together.
+const TOGETHER: usize = 64;
 
 /// What a migration has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,15 +94,16 @@ pub(super) async fn find_unfinished(
     connection: &Connection,
     topology: &Topology,
 ) -> lapin::Result<Option<ShortString>> {
-    if topology::look(connection, mark(topology)).await?.is_none() {
+    if look(connection, mark(topology)).await?.is_none() {
         return Ok(None);
     }
-    for Source { queue, .. } in topology.sources().into_iter().chain(topology.unused()) {
-        if topology::look(connection, waiting(&queue)).await?.is_some() {
-            return Ok(Some(queue));
-        }
-    }
-    Ok(None)
+    let sources = topology.sources().into_iter().chain(topology.unused());
+    let looks = sources.map(async |Source { queue, .. }| {
+        let seen = look(connection, waiting(&queue)).await?;
+        Ok(seen.map(|_| queue))
+    });
+    let mut unfinished = stream::iter(looks).buffered(TOGETHER).try_filter_map(future::ok);
+    unfinished.try_next().await
 }
 
 fn refusal(told: String) -> Failure {
@@ -211,7 +220,7 @@ impl<'o> Migration<'o> {
         let (channel, topology) = (self.operator.channel().await?, &self.operator.topology);
         let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
         patiently(channel.queue_declare(mark(topology), durable, none)).await?;
-        patiently(topology.declare_waiting(&channel, &self.waiting)).await?;
+        patiently(declaration::take(&channel, topology::waiting(&self.waiting))).await?;
         if self.has_own_exchange() {
             // It has no alternate exchange: what comes meanwhile would be lost.
             patiently(channel.queue_bind(

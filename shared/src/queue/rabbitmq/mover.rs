@@ -16,9 +16,9 @@ use lapin::{
 
 use super::{
     acks::{Ack, Outstanding, pass_on},
+    declaration::look,
     link::{Link, SessionError},
     publisher::Publisher,
-    topology::look,
     wire,
 };
 use crate::queue::{Destination, QueueName, publish_until_taken};

@@ -10,8 +10,9 @@ use lapin::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    declaration::{Seen, look},
     link::{self, Link, SessionError, refused, with_heartbeat},
-    topology::{self, Seen, Topology, classic},
+    topology::{Topology, classic},
 };
 use crate::{config::Config, lifecycle::Failure};
 
@@ -60,7 +61,7 @@ impl Operator {
 
     /// Looks at a queue; nothing when there is none.
     pub(super) async fn look(&self, queue: &ShortString) -> Result<Option<Seen>, SessionError> {
-        patiently(topology::look(&self.connection, queue.clone())).await
+        patiently(look(&self.connection, queue.clone())).await
     }
 
     /// Makes this the only tool that works on `queue`, until the connection is closed. False when another one does, or when

@@ -268,7 +268,7 @@ async fn open(link: &Link, pool: &Pool) -> Result<(Object, Channel), SessionErro
         | PoolError::NoRuntimeSpecified
         | PoolError::PostCreateHook(_) => SessionError::Lost,
     })?;
-    link.topology.declare(&connection).await?;
+    link.declare(&connection).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok((connection, channel))

@@ -1,17 +1,13 @@
-//! Every exchange and queue on the broker, and why each has the arguments it has. Declared idempotently by everybody.
+//! Every exchange and queue on the broker, and why each has the arguments it has. Pure; `declaration.rs` declares them.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use lapin::{
-    Channel, Connection, ExchangeKind,
-    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    ExchangeKind,
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 
-use super::{
-    super::{Destination, QueueName},
-    link::refused,
-};
+use super::super::{Destination, QueueName};
 use crate::{config::Config, message::BackendName};
 
 /// How often a message may come back unsettled before the broker takes it for poison. Never -1 (RabbitMQ 3.10
@@ -20,9 +16,6 @@ const DELIVERY_LIMIT: i64 = 20;
 
 /// The dead letters are read and replayed by people; they are never poison themselves.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
-
-/// AMQP's reply code for a queue that does not exist.
-const NOT_FOUND: u16 = 404;
 
 /// What the route of an outgoing message starts with.
 const OUTGOING: &str = "outgoing.";
@@ -70,13 +63,29 @@ pub(super) struct Source {
     pub(super) keys: Vec<String>,
 }
 
-/// A queue as it is on the broker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    /// How many messages are ready.
-    pub(super) messages: u32,
-    /// How many consumers are attached.
-    pub(super) consumers: u32,
+/// One thing to declare.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    Exchange {
+        name: ShortString,
+        kind: ExchangeKind,
+        arguments: FieldTable,
+    },
+    Queue {
+        name: ShortString,
+        arguments: FieldTable,
+    },
+    Bind(Binding),
+    /// No error when there is no such queue or binding.
+    Unbind(Binding),
+}
+
+/// That messages with a key go from an exchange to a queue.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Binding {
+    pub(super) queue: ShortString,
+    pub(super) exchange: ShortString,
+    pub(super) key: ShortString,
 }
 
 impl Topology {
@@ -192,64 +201,40 @@ impl Topology {
         format!("{}.retry.{delay}", self.prefix)
     }
 
-    /// Declares everything. The order matters: what others refer to comes first.
-    pub(super) async fn declare(&self, connection: &Connection) -> lapin::Result<()> {
-        let channel = &connection.create_channel().await?;
-        for name in [QueueName::Unrouted, QueueName::Dead] {
-            self.declare_waiting(channel, &self.queue(&name)).await?;
-        }
+    /// What is declared first, in this order: all queues refer to it.
+    pub(super) fn shared_steps(&self) -> Vec<Step> {
+        let [unrouted, dead] = [QueueName::Unrouted, QueueName::Dead].map(|name| self.queue(&name));
         // What no queue is bound for goes to `unrouted`: lapin may give a `mandatory` return to the wrong confirm.
-        let alternate =
-            arguments_of([("alternate-exchange", text(self.queue(&QueueName::Unrouted).as_str()))]);
-        declare_exchange(channel, &self.exchange(), ExchangeKind::Topic, alternate).await?;
-        for (name, keys) in self.work_queues() {
-            let queue = self.queue(&name);
-            // While there is no such queue, what comes goes to the topic exchange, and from there to `unrouted`.
-            let alternate = arguments_of([("alternate-exchange", text(self.exchange().as_str()))]);
-            declare_pair(channel, &queue, alternate, self.work_arguments(&name)).await?;
-            if matches!(name, QueueName::Outgoing(_)) && !self.is_single(&name) {
-                // First, so that no message goes to both queues of the backend.
-                self.unbind(channel, self.other_queue(&name), name.to_string().into()).await?;
-            }
-            for key in keys {
-                self.bind(channel, queue.clone(), key.into()).await?;
-            }
-        }
-        for delay in &self.ladder {
-            let (rung, none) = (self.rung(*delay).into(), FieldTable::default());
-            declare_pair(channel, &rung, none, self.rung_arguments(*delay)).await?;
-        }
-        Ok(())
+        let arguments = arguments_of([("alternate-exchange", text(unrouted.as_str()))]);
+        let exchange = Step::Exchange { name: self.exchange(), kind: ExchangeKind::Topic, arguments };
+        waiting(&unrouted).into_iter().chain(waiting(&dead)).chain([exchange]).collect()
     }
 
-    /// Others who publish know the key `outgoing.<backend>` only. It leads to the queue of that name, or, as long as there is
-    /// none, to the one with a single consumer: `name`, where it is that.
-    pub(super) async fn lead_plain_key(
-        &self,
-        connection: &Connection,
-        name: &QueueName,
-        mut has_plain_queue: bool,
-    ) -> lapin::Result<()> {
-        if !self.is_single(name) {
-            return Ok(());
-        }
-        let (channel, key) = (connection.create_channel().await?, ShortString::from(name.to_string()));
-        if !has_plain_queue {
-            self.bind(&channel, self.queue(name), key.clone()).await?;
-            // Who declares the plain queue takes this binding away, but may have done so before it was there.
-            has_plain_queue = look(connection, self.other_queue(name)).await?.is_some();
-        }
-        if has_plain_queue {
-            // Also what a process has left that died just before it.
-            self.unbind(&channel, self.queue(name), key).await?;
-        }
-        channel.close(200, "bound".into()).await
+    /// What is declared then: of each queue its steps, which are in order. The queues know nothing of each other.
+    pub(super) fn steps_of_queues(&self) -> Vec<Vec<Step>> {
+        let work = self.work_queues().into_iter().map(|(name, keys)| self.work_steps(&name, keys));
+        let rung =
+            |delay| pair(&self.rung(delay).into(), FieldTable::default(), self.rung_arguments(delay)).into();
+        work.chain(self.ladder.iter().copied().map(rung)).collect()
     }
 
-    /// A fanout exchange and a queue whose messages wait for an operator.
-    pub(super) async fn declare_waiting(&self, channel: &Channel, name: &ShortString) -> lapin::Result<()> {
-        let arguments = arguments([("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]);
-        declare_pair(channel, name, FieldTable::default(), arguments).await
+    /// A queue that is worked on, and what leads to it.
+    fn work_steps(&self, name: &QueueName, keys: Vec<String>) -> Vec<Step> {
+        let queue = self.queue(name);
+        // While there is no such queue, what comes goes to the topic exchange, and from there to `unrouted`.
+        let alternate = arguments_of([("alternate-exchange", text(self.exchange().as_str()))]);
+        let mut steps = pair(&queue, alternate, self.work_arguments(name)).to_vec();
+        if matches!(name, QueueName::Outgoing(_)) && !self.is_single(name) {
+            // First, so that no message goes to both queues of the backend.
+            steps.push(Step::Unbind(self.binding(self.other_queue(name), name.to_string().into())));
+        }
+        steps.extend(keys.into_iter().map(|key| Step::Bind(self.binding(queue.clone(), key.into()))));
+        steps
+    }
+
+    /// That the key leads from the topic exchange to the queue.
+    pub(super) fn binding(&self, queue: ShortString, key: ShortString) -> Binding {
+        Binding { queue, exchange: self.exchange(), key }
     }
 
     /// The queues that are worked on, each with the routing keys bound to it.
@@ -262,16 +247,6 @@ impl Topology {
             (name, vec![key])
         });
         [incoming, reports].into_iter().chain(outgoing).collect()
-    }
-
-    async fn bind(&self, channel: &Channel, queue: ShortString, key: ShortString) -> lapin::Result<()> {
-        let (exchange, options) = (self.exchange(), QueueBindOptions::default());
-        channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await
-    }
-
-    /// No error when there is no such queue or binding.
-    async fn unbind(&self, channel: &Channel, queue: ShortString, key: ShortString) -> lapin::Result<()> {
-        channel.queue_unbind(queue, self.exchange(), key, FieldTable::default()).await
     }
 
     fn work_arguments(&self, name: &QueueName) -> FieldTable {
@@ -293,42 +268,19 @@ impl Topology {
     }
 }
 
-/// Looks at a queue; nothing when there is none.
-pub(super) async fn look(connection: &Connection, queue: ShortString) -> lapin::Result<Option<Seen>> {
-    // That there is none closes the channel, so each look has its own.
-    let channel = connection.create_channel().await?;
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    match channel.queue_declare(queue, passive, FieldTable::default()).await {
-        Ok(queue) => {
-            channel.close(200, "seen".into()).await?;
-            Ok(Some(Seen { messages: queue.message_count(), consumers: queue.consumer_count() }))
-        }
-        Err(error) if refused(&error).is_some_and(|(code, _)| code == NOT_FOUND) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// A queue whose messages wait for an operator, behind a fanout exchange.
+pub(super) fn waiting(name: &ShortString) -> [Step; 3] {
+    pair(name, FieldTable::default(), arguments([("x-delivery-limit", DEAD_DELIVERY_LIMIT.into())]))
 }
 
 /// A fanout exchange and a queue of the same name.
-async fn declare_pair(
-    channel: &Channel,
-    name: &ShortString,
-    of_exchange: FieldTable,
-    of_queue: FieldTable,
-) -> lapin::Result<()> {
-    declare_exchange(channel, name, ExchangeKind::Fanout, of_exchange).await?;
-    channel.queue_declare(name.clone(), QueueDeclareOptions::durable(), of_queue).await?;
-    let (key, options) = (ShortString::default(), QueueBindOptions::default());
-    channel.queue_bind(name.clone(), name.clone(), key, options, FieldTable::default()).await
-}
-
-async fn declare_exchange(
-    channel: &Channel,
-    name: &ShortString,
-    kind: ExchangeKind,
-    arguments: FieldTable,
-) -> lapin::Result<()> {
-    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-    channel.exchange_declare(name.clone(), kind, options, arguments).await
+fn pair(name: &ShortString, of_exchange: FieldTable, of_queue: FieldTable) -> [Step; 3] {
+    let (queue, exchange, key) = (name.clone(), name.clone(), ShortString::default());
+    [
+        Step::Exchange { name: name.clone(), kind: ExchangeKind::Fanout, arguments: of_exchange },
+        Step::Queue { name: name.clone(), arguments: of_queue },
+        Step::Bind(Binding { queue, exchange, key }),
+    ]
 }
 
 /// Dead-lettering that survives the death of the broker: with the default strategy, killing it while messages expired
@@ -406,6 +358,44 @@ mod tests {
         has(&rung, "x-dead-letter-exchange", text("sms"));
         has(&rung, "x-message-ttl", AMQPValue::LongLongInt(5000));
         assert_eq!(rung.inner().get("x-dead-letter-routing-key"), None);
+    }
+
+    #[test]
+    fn what_leads_to_a_queue_comes_after_it_and_never_before_the_other_one_is_let_go() {
+        let topology = topology();
+        let told = |step: &Step| match step {
+            Step::Exchange { name, .. } => format!("exchange {name}"),
+            Step::Queue { name, .. } => name.to_string(),
+            Step::Bind(Binding { queue, key, .. }) => format!("{key} to {queue}"),
+            Step::Unbind(Binding { queue, key, .. }) => format!("{key} not to {queue}"),
+        };
+        let told = |steps: &[Step]| steps.iter().map(told).collect::<Vec<_>>();
+        let shared = [
+            "exchange sms.unrouted",
+            "sms.unrouted",
+            " to sms.unrouted",
+            "exchange sms.dead",
+            "sms.dead",
+            " to sms.dead",
+            "exchange sms",
+        ];
+        assert_eq!(told(&topology.shared_steps()), shared);
+        let steps: Vec<_> = topology.steps_of_queues().iter().map(|steps| told(steps)).collect();
+        let kannel = [
+            "exchange sms.outgoing.kannel",
+            "sms.outgoing.kannel",
+            " to sms.outgoing.kannel",
+            "outgoing.kannel not to sms.outgoing.kannel.single",
+            "outgoing.kannel to sms.outgoing.kannel",
+        ];
+        assert_eq!(steps[2], kannel);
+        let slow = [
+            "exchange sms.outgoing.slow.single",
+            "sms.outgoing.slow.single",
+            " to sms.outgoing.slow.single",
+            "outgoing.slow.single to sms.outgoing.slow.single",
+        ];
+        assert_eq!(steps[3], slow);
     }
 
     #[test]
