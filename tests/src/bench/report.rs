@@ -1,140 +1,219 @@
-//! The medians of all measurements, and their ratios to the floors.
+//! The medians of all measurements, their ratios to the floors, and the targets: as tables, and as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
-use super::load::Load;
-use super::meter::{Costs, float};
-use super::subject::Subject;
+use super::Options;
+use super::case::{Group, Key, Measure, Part, Results, Subject, Values};
+use super::machine::Machine;
+use super::memory::OVER_TIME;
+use super::targets::{self, Judged};
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Accepts { connections: usize },
-    RoundTrips,
-}
-
-/// One measurement.
-#[derive(Clone, Debug)]
-pub(super) struct Measurement {
-    subject: Subject,
-    kind: Kind,
-    values: Values,
-}
-
-/// What was measured, or the medians of it.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Values {
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    /// Of its own processes, for each message.
-    cpu_us: f64,
-    /// The same of the broker.
-    broker_cpu_us: f64,
-    resident_mib: f64,
-}
-
-impl Measurement {
-    pub(super) fn new(subject: Subject, kind: Kind, load: &Load, per_second: f64, costs: &Costs) -> Self {
-        let count = float(load.accepted);
-        let ms = |quantile| float(load.micros.value_at_quantile(quantile)) / 1000.0;
-        let values = Values {
-            per_second,
-            p50_ms: ms(0.5),
-            p99_ms: ms(0.99),
-            cpu_us: costs.own / count,
-            broker_cpu_us: costs.broker / count,
-            resident_mib: float(costs.resident_kib) / 1024.0,
-        };
-        Self { subject, kind, values }
-    }
-}
-
-/// A row of the table.
-#[derive(Debug, Serialize)]
-struct Row {
-    what: String,
-    subject: String,
-    #[serde(flatten)]
-    values: Values,
-    /// Of the rate, to that of the prototype.
-    ratio: Option<f64>,
-    /// Of its CPU time.
-    cpu_ratio: Option<f64>,
-    /// Of the 99th percentile.
-    p99_ratio: Option<f64>,
-}
+/// Of a group with more numbers than this the table has the first and the last.
+const MOST_ROWS: usize = 15;
 
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    rows: Vec<Row>,
+    machine: Machine,
+    options: Options,
+    pub(super) rows: Vec<Row>,
+    targets: Vec<Judged>,
+}
+
+/// All measurements of one thing.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    #[serde(skip)]
+    pub(super) key: Key,
+    group: &'static str,
+    axis: &'static str,
+    at: u64,
+    subject: Subject,
+    pub(super) median: Values,
+    least: Values,
+    most: Values,
+    rounds: Vec<Values>,
+}
+
+impl Row {
+    fn new(key: Key, rounds: &[Values]) -> Self {
+        Self {
+            key,
+            group: key.group.name,
+            axis: key.group.axis,
+            at: key.at,
+            subject: key.subject,
+            median: over(rounds, median),
+            least: over(rounds, |sorted| sorted[0]),
+            most: over(rounds, |sorted| sorted[sorted.len() - 1]),
+            rounds: rounds.to_vec(),
+        }
+    }
+}
+
+/// What `of` gives of each measure's values, which are sorted.
+fn over(rounds: &[Values], of: fn(&[f64]) -> f64) -> Values {
+    let mut all: BTreeMap<Measure, Vec<f64>> = BTreeMap::new();
+    for (measure, value) in rounds.iter().flatten() {
+        all.entry(*measure).or_default().push(*value);
+    }
+    let one = |(measure, mut values): (Measure, Vec<f64>)| {
+        values.sort_by(f64::total_cmp);
+        (measure, of(&values))
+    };
+    all.into_iter().map(one).collect()
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let (upper, lower) = (sorted.len() / 2, (sorted.len() - 1) / 2);
+    f64::midpoint(sorted[lower], sorted[upper])
 }
 
 impl Report {
-    pub(super) fn new(measurements: &[Measurement]) -> Self {
-        let mut groups: BTreeMap<(Kind, Subject), Vec<Values>> = BTreeMap::new();
-        for Measurement { subject, kind, values } in measurements {
-            groups.entry((*kind, *subject)).or_default().push(*values);
-        }
-        let medians: BTreeMap<_, _> =
-            groups.into_iter().map(|(key, values)| (key, medians(&values))).collect();
-        let row = |((kind, subject), values): (&(Kind, Subject), &Values)| {
-            let floor = medians.get(&(*kind, Subject::Prototype)).filter(|_| *subject != Subject::Prototype);
-            let ratio = |of: fn(&Values) -> f64| floor.map(|floor| of(values) / of(floor));
-            Row {
-                what: match kind {
-                    Kind::Accepts { connections } => format!("accepts, {connections} connections"),
-                    Kind::RoundTrips => "round trips".to_owned(),
-                },
-                subject: format!("{subject:?}").to_lowercase(),
-                values: *values,
-                ratio: ratio(|values| values.per_second),
-                cpu_ratio: ratio(|values| values.cpu_us),
-                p99_ratio: ratio(|values| values.p99_ms),
+    pub(super) fn new(machine: Machine, options: Options, results: &Results) -> Self {
+        let rows: Vec<Row> = results.iter().map(|(key, rounds)| Row::new(key, rounds)).collect();
+        let median = |key, measure| rows.iter().find(|row| row.key == key)?.median.get(&measure).copied();
+        let looks = || rows.iter().filter(|row| row.group == OVER_TIME.name).map(|row| row.at);
+        let long = [looks().min().unwrap_or(0), looks().max().unwrap_or(0)];
+        let targets = targets::judge(median, long);
+        Self { machine, options, rows, targets }
+    }
+
+    /// The groups, in the order in which they were first measured, each with its rows by number and subject.
+    pub(super) fn groups(&self) -> Vec<(&'static Group, Vec<&Row>)> {
+        let mut groups: Vec<(&'static Group, Vec<&Row>)> = Vec::new();
+        for row in &self.rows {
+            match groups.iter_mut().find(|(group, _)| group.name == row.group) {
+                Some((_, rows)) => rows.push(row),
+                None => groups.push((row.key.group, vec![row])),
             }
-        };
-        Self { rows: medians.iter().map(row).collect() }
+        }
+        for (_, rows) in &mut groups {
+            rows.sort_by_key(|row| (row.at, row.subject));
+        }
+        groups
     }
 }
 
-fn medians(all: &[Values]) -> Values {
-    let of = |value: fn(&Values) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    Values {
-        per_second: of(|values| values.per_second),
-        p50_ms: of(|values| values.p50_ms),
-        p99_ms: of(|values| values.p99_ms),
-        cpu_us: of(|values| values.cpu_us),
-        broker_cpu_us: of(|values| values.broker_cpu_us),
-        resident_mib: of(|values| values.resident_mib),
+/// A table with its columns.
+struct Table<'a> {
+    group: &'static Group,
+    rows: Vec<&'a Row>,
+    measures: BTreeSet<Measure>,
+}
+
+impl<'a> Table<'a> {
+    fn new(group: &'static Group, mut rows: Vec<&'a Row>) -> Self {
+        let numbers: BTreeSet<u64> = rows.iter().map(|row| row.at).collect();
+        if numbers.len() > MOST_ROWS {
+            rows.retain(|row| Some(&row.at) == numbers.first() || Some(&row.at) == numbers.last());
+        }
+        let measures = rows.iter().flat_map(|row| row.median.keys().copied());
+        Self { group, measures: measures.collect(), rows }
     }
+
+    /// What a row is compared with: the prototype, or where there is none, the first of its subject.
+    fn floor(&self, row: &Row) -> Option<&Row> {
+        let mut rows = self.rows.iter().copied();
+        let floor = if self.rows.iter().any(|row| row.subject == Subject::Prototype) {
+            rows.find(|it| (it.at, it.subject) == (row.at, Subject::Prototype))
+        } else {
+            rows.find(|it| it.subject == row.subject)
+        };
+        floor.filter(|floor| floor.key != row.key)
+    }
+}
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = || self.measures.iter().filter(|measure| !matches!(measure, Measure::PeakMib(_)));
+        let mut head: Vec<String> =
+            Some(self.group.axis).filter(|axis| !axis.is_empty()).map(str::to_owned).into_iter().collect();
+        head.push("subject".to_owned());
+        head.extend(shown().map(|measure| match measure {
+            Measure::PerSecond => "a second (range)".to_owned(),
+            Measure::ResidentMib(part) => format!("{part} MiB (peak)"),
+            other => other.to_string(),
+        }));
+        let ratios =
+            || RATIOS.iter().filter(|(_, of)| self.rows.iter().any(|row| self.ratio(row, *of).is_some()));
+        head.extend(ratios().map(|(name, _)| (*name).to_owned()));
+        writeln!(f, "| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()))?;
+        for row in &self.rows {
+            let mut cells: Vec<String> =
+                (!self.group.axis.is_empty()).then(|| row.at.to_string()).into_iter().collect();
+            cells.push(row.subject.to_string());
+            cells.extend(shown().map(|measure| cell(row, *measure)));
+            cells.extend(
+                ratios()
+                    .map(|(_, of)| self.ratio(row, *of).map_or_else(String::new, |it| format!("{it:.2}"))),
+            );
+            writeln!(f, "| {} |", cells.join(" | "))?;
+        }
+        Ok(())
+    }
+}
+
+/// A number of a row that is compared with that of its floor.
+type Of = fn(&Values) -> Option<f64>;
+
+const RATIOS: [(&str, Of); 3] = [
+    ("rate x", |values| values.get(&Measure::PerSecond).copied()),
+    ("CPU x", own_cpu),
+    ("p99 x", |values| values.get(&Measure::P99Ms).copied()),
+];
+
+/// The CPU time of all processes but the broker.
+fn own_cpu(values: &Values) -> Option<f64> {
+    let own = |(measure, value): (&Measure, &f64)| match measure {
+        Measure::CpuUs(part) if *part != Part::Broker => Some(*value),
+        _not_its_own => None,
+    };
+    values.iter().filter_map(own).reduce(|one, other| one + other)
+}
+
+impl Table<'_> {
+    fn ratio(&self, row: &Row, of: Of) -> Option<f64> {
+        Some(of(&row.median)? / of(&self.floor(row)?.median)?)
+    }
+}
+
+fn cell(row: &Row, measure: Measure) -> String {
+    let value = |values: &Values, measure| values.get(&measure).map_or_else(String::new, |it| number(*it));
+    let median = value(&row.median, measure);
+    match measure {
+        Measure::PerSecond if row.rounds.len() > 1 => {
+            format!("{median} ({}..{})", value(&row.least, measure), value(&row.most, measure))
+        }
+        Measure::ResidentMib(part) if !median.is_empty() => {
+            format!("{median} ({})", value(&row.most, Measure::PeakMib(part)))
+        }
+        _plain => median,
+    }
+}
+
+/// With three digits or more.
+fn number(value: f64) -> String {
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$}")
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "| what | subject | a second | p50 ms | p99 ms | CPU us | broker CPU us | RSS MiB | rate | CPU | p99 |"
-        )?;
-        writeln!(f, "|---|---|---|---|---|---|---|---|---|---|---|")?;
-        for Row { what, subject, values, ratio, cpu_ratio, p99_ratio } in &self.rows {
-            let Values { per_second, p50_ms, p99_ms, cpu_us, broker_cpu_us, resident_mib } = values;
-            write!(f, "| {what} | {subject} | {per_second:.0} | {p50_ms:.1} | {p99_ms:.1} | {cpu_us:.1} ")?;
-            write!(f, "| {broker_cpu_us:.1} | {resident_mib:.0} ")?;
-            for ratio in [ratio, cpu_ratio, p99_ratio] {
-                match ratio {
-                    Some(ratio) => write!(f, "| {ratio:.2} ")?,
-                    None => write!(f, "| ")?,
-                }
-            }
-            writeln!(f, "|")?;
+        let Options { rounds, seconds, .. } = self.options;
+        writeln!(f, "{}, `--rounds {rounds} --seconds {seconds}`.", self.machine)?;
+        for (group, rows) in self.groups() {
+            writeln!(f, "\n### {}\n\n{}", group.name, Table::new(group, rows))?;
+        }
+        if !self.targets.is_empty() {
+            writeln!(f, "\n### Targets\n\n| target | wanted | measured | |\n|---|---|---|---|")?;
+        }
+        for Judged { name, wanted, measured, is_met } in &self.targets {
+            let word = if *is_met { "met" } else { "missed" };
+            writeln!(f, "| {name} | {wanted} | {} | {word} |", number(*measured))?;
         }
         Ok(())
     }
@@ -144,33 +223,52 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
+    static GROUP: Group = Group { name: "round trips", axis: "waiting", plot: &[] };
+
+    fn report(measured: &[(u64, Subject, f64)]) -> Report {
+        let mut results = Results::default();
+        for (at, subject, rate) in measured {
+            let values = [
+                (Measure::PerSecond, *rate),
+                (Measure::CpuUs(Part::Ingress), 3.0),
+                (Measure::CpuUs(Part::Broker), 4.0),
+                (Measure::ResidentMib(Part::Ingress), 50.0),
+                (Measure::PeakMib(Part::Ingress), 60.0),
+            ];
+            results.extend(vec![(GROUP.key(*at, *subject), Values::from(values))]);
+        }
+        let options = Options { only: Vec::new(), seconds: 1.0, rounds: 3, minutes: 1.0 };
+        Report::new(Machine::default(), options, &results)
+    }
+
+    fn table(report: &Report) -> String {
+        let mut groups = report.groups();
+        let (group, rows) = groups.remove(0);
+        Table::new(group, rows).to_string()
+    }
+
     #[test]
     fn the_medians_are_compared_with_the_prototype() {
-        let measured = |subject, per_second| {
-            let values = Values {
-                per_second,
-                p50_ms: 1.0,
-                p99_ms: 2.0,
-                cpu_us: 3.0,
-                broker_cpu_us: 4.0,
-                resident_mib: 5.0,
-            };
-            Measurement { subject, kind: Kind::RoundTrips, values }
-        };
-        let report = Report::new(&[
-            measured(Subject::Prototype, 100.0),
-            measured(Subject::Pair, 10.0),
-            measured(Subject::Pair, 80.0),
-            measured(Subject::Pair, 90.0),
-        ]);
-        let told = report.to_string();
-        assert!(
-            told.contains("| round trips | prototype | 100 | 1.0 | 2.0 | 3.0 | 4.0 | 5 | | | |\n"),
-            "{told}"
-        );
-        assert!(
-            told.ends_with("| round trips | pair | 80 | 1.0 | 2.0 | 3.0 | 4.0 | 5 | 0.80 | 1.00 | 1.00 |\n"),
-            "{told}"
-        );
+        let pair = |rate| (0, Subject::Pair, rate);
+        let told = table(&report(&[(0, Subject::Prototype, 100.0), pair(10.0), pair(80.0), pair(90.0)]));
+        let expected = "\
+            | waiting | subject | a second (range) | ingress CPU us | broker CPU us | ingress MiB (peak) | rate x | CPU x |\n\
+            |---|---|---|---|---|---|---|---|\n\
+            | 0 | prototype | 100 | 3.00 | 4.00 | 50.0 (60.0) |  |  |\n\
+            | 0 | pair | 80.0 (10.0..90.0) | 3.00 | 4.00 | 50.0 (60.0) | 0.80 | 1.00 |\n";
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn without_a_prototype_they_are_compared_with_the_first() {
+        let told = table(&report(&[(9, Subject::Pair, 50.0), (0, Subject::Pair, 100.0)]));
+        assert!(told.contains("| 0 | pair | 100 | 3.00 | 4.00 | 50.0 (60.0) |  |  |\n"), "{told}");
+        assert!(told.ends_with("| 9 | pair | 50.0 | 3.00 | 4.00 | 50.0 (60.0) | 0.50 | 1.00 |\n"), "{told}");
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        assert!((median(&[1.0, 2.0, 4.0, 9.0]) - 3.0).abs() < 1e-9);
+        assert!((median(&[7.0]) - 7.0).abs() < 1e-9);
     }
 }

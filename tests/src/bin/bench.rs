@@ -1,37 +1,48 @@
-//! Measures how fast the gateway is beside its floors, and prints the ratios: `bench [--seconds N] [--rounds N] [--json FILE]`.
+//! Measures how fast the gateway is beside its floors, and prints the ratios and whether the targets are met.
 
 use std::fs::File;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use integration_tests::bench::{self, Options};
+use integration_tests::bench::{self, Options, Section};
 
 /// Measures the services and the floors in turn, on a private broker, and prints the medians. Build everything first:
-/// `cargo build --release --workspace`.
+/// `cargo build --release --workspace --bins`.
 #[derive(Parser)]
 struct Arguments {
+    /// The sections to measure, separated by commas; all when it is not given.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Section>,
     /// How long each measurement takes.
-    #[arg(long, default_value_t = 8.0)]
+    #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// How often each is measured.
+    /// How often each is measured; half as often what takes long to prepare, and once what is long by itself.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How long it is looked whether memory grows.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
     /// Where to write all measurements as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// The folder for the charts.
+    #[arg(long)]
+    charts: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let Arguments { seconds, rounds, json } = Arguments::parse();
-    let options = Options { time: Duration::try_from_secs_f64(seconds)?, rounds: rounds.max(1) };
+    let Arguments { only, seconds, rounds, minutes, json, charts } = Arguments::parse();
+    let options = Options { only, seconds: seconds.max(1.0), rounds: rounds.max(1), minutes };
     let report = bench::run(options).await?;
     write!(stdout(), "{report}")?;
     if let Some(file) = json {
         serde_json::to_writer_pretty(File::create(file)?, &report)?;
+    }
+    if let Some(folder) = charts {
+        bench::draw(&report, &folder)?;
     }
     Ok(())
 }

@@ -1,15 +1,13 @@
 //! The floors that `bench` measures the gateway beside: what each service has to do at the least, straight on, in one file.
 //! Nothing is retried, recovered, validated or logged.
 //!
-//! `floor form` answers a form without a queue; `floor ingress URL QUEUE` after the confirm; `floor pipeline URL QUEUE SINK`
-//! consumes, echoes, publishes, consumes and posts; `floor sink` takes what is posted and counts it.
+//! `floor form` answers a form without a queue; `floor ingress URL QUEUE` after the confirm; `floor confirms URL QUEUE TASKS`
+//! publishes with so many tasks on one channel; `floor pipeline URL QUEUE SINK` consumes, echoes, publishes, consumes and posts.
 
 use std::{
     io::{Write, stdout},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::StreamExt;
+use hdrhistogram::Histogram;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
     options::{
@@ -30,7 +29,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 /// How many deliveries are unsettled at a time.
 const PREFETCH: u16 = 300;
@@ -92,13 +91,35 @@ async fn ingress(url: &str, queue: &str) -> Result<()> {
     serve(Router::new().route("/", post(take)).with_state(state)).await
 }
 
-async fn sink() -> Result<()> {
-    let count = Arc::new(AtomicU64::new(0));
-    let take = async |State(count): State<Arc<AtomicU64>>, _text: Bytes| {
-        count.fetch_add(1, Ordering::Relaxed);
+/// How long each confirm took, in microseconds, since it was last asked.
+type Confirmed = Arc<Mutex<Histogram<u64>>>;
+
+async fn confirms(url: &str, queue: &str, tasks: usize) -> Result<()> {
+    let (_connection, channel) = open(url, queue).await?;
+    let confirmed: Confirmed = Arc::new(Mutex::new(Histogram::new(3)?));
+    let mut publishing = JoinSet::new();
+    for _ in 0..tasks {
+        let (channel, queue, confirmed) = (channel.clone(), queue.to_owned(), Arc::clone(&confirmed));
+        publishing.spawn(async move {
+            let body = envelope(&Bytes::from_static(b"identity=%2B10000000001&text=echo+hello+1"));
+            loop {
+                let begun = Instant::now();
+                publish(&channel, &queue, &body).await?;
+                let micros = u64::try_from(begun.elapsed().as_micros())?;
+                confirmed.lock().unwrap_or_else(PoisonError::into_inner).record(micros)?;
+            }
+        });
+    }
+    let tell = async |State(confirmed): State<Confirmed>| {
+        let mut micros = confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = |quantile| micros.value_at_quantile(quantile);
+        let told = json!({ "count": micros.len(), "p50": at(0.5), "p99": at(0.99) }).to_string();
+        micros.reset();
+        told
     };
-    let tell = async |State(count): State<Arc<AtomicU64>>| count.load(Ordering::Relaxed).to_string();
-    serve(Router::new().route("/", post(take)).route("/count", get(tell)).with_state(count)).await
+    let ended = async { publishing.join_next().await.map_or(Ok(()), |ended: Result<Result<()>, _>| ended?) };
+    let page = serve(Router::new().route("/confirmed", get(tell)).with_state(confirmed));
+    tokio::try_join!(page, ended).map(drop)
 }
 
 async fn pipeline(url: &str, queue: &str, sink: &str) -> Result<()> {
@@ -147,7 +168,9 @@ async fn main() -> Result<()> {
         ["form"] => form().await,
         ["ingress", url, queue] => ingress(url, queue).await,
         ["pipeline", url, queue, sink_url] => pipeline(url, queue, sink_url).await,
-        ["sink"] => sink().await,
-        _ => bail!("usage: floor form | ingress URL QUEUE | pipeline URL QUEUE SINK | sink"),
+        ["confirms", url, queue, tasks] => confirms(url, queue, tasks.parse()?).await,
+        _ => bail!(
+            "usage: floor form | ingress URL QUEUE | confirms URL QUEUE TASKS | pipeline URL QUEUE SINK"
+        ),
     }
 }

@@ -1,0 +1,211 @@
+//! Charts: one line a subject over the numbers of a group, or one bar where there is but one number.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use plotters::coord::ranged1d::SegmentValue;
+use plotters::prelude::*;
+
+use super::case::{Group, Measure, Subject};
+use super::report::{Report, Row};
+
+const SIZE: (u32, u32) = (860, 460);
+const FONT: &str = "sans-serif";
+
+/// The most numbers that are written below a chart.
+const MOST_LABELS: usize = 12;
+
+/// Values that differ by more than this are drawn by their magnitude.
+const WIDE: f64 = 30.0;
+
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(44, 160, 44),
+    RGBColor(148, 103, 189),
+    RGBColor(255, 127, 14),
+    RGBColor(90, 90, 90),
+];
+
+/// Draws every chart of the report into `folder`.
+pub fn draw(report: &Report, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (group, rows) in report.groups() {
+        for measures in group.plot {
+            if let Some(chart) = Chart::new(group, measures, &rows) {
+                chart.draw(&folder.join(chart.file()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is drawn, as numbers.
+struct Chart {
+    title: String,
+    axis: &'static str,
+    unit: String,
+    /// What is written below.
+    labels: Vec<String>,
+    lines: Vec<Line>,
+}
+
+struct Line {
+    name: String,
+    /// The place of the label, and the value.
+    points: Vec<(usize, f64)>,
+}
+
+impl Chart {
+    /// Nothing where there is nothing to compare.
+    fn new(group: &Group, measures: &[Measure], rows: &[&Row]) -> Option<Self> {
+        let numbers: BTreeSet<u64> = rows.iter().map(|row| row.key.at).collect();
+        let subjects: BTreeSet<Subject> = rows.iter().map(|row| row.key.subject).collect();
+        let place = |at: u64| numbers.iter().position(|number| *number == at);
+        let mut lines = Vec::new();
+        for subject in subjects {
+            for measure in measures {
+                let of_subject = rows.iter().filter(|row| row.key.subject == subject);
+                let points: Vec<(usize, f64)> = of_subject
+                    .filter_map(|row| Some((place(row.key.at)?, *row.median.get(measure)?)))
+                    .collect();
+                let name =
+                    if measures.len() == 1 { subject.to_string() } else { format!("{subject}: {measure}") };
+                lines.extend((!points.is_empty()).then_some(Line { name, points }));
+            }
+        }
+        let unit: Vec<String> = measures.iter().map(ToString::to_string).collect();
+        let (unit, labels) = (unit.join(", "), numbers.iter().map(ToString::to_string).collect());
+        let title = format!("{}: {unit}", group.name);
+        (numbers.len() != 2 && !lines.is_empty()).then_some(Self {
+            title,
+            axis: group.axis,
+            unit,
+            labels,
+            lines,
+        })
+    }
+
+    fn file(&self) -> String {
+        let words = self.title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let slug: Vec<String> = words.map(str::to_lowercase).collect();
+        format!("{}.svg", slug.join("-"))
+    }
+
+    fn draw(&self, file: &Path) -> Result<()> {
+        let (is_bars, scale) = (self.labels.len() == 1, Scale::of(&self.lines));
+        let names: Vec<String> = self.lines.iter().map(|line| line.name.clone()).collect();
+        let labels = if is_bars { &names } else { &self.labels };
+        let label = |place: &SegmentValue<usize>| match place {
+            SegmentValue::CenterOf(place) => labels.get(*place).cloned().unwrap_or_default(),
+            SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
+        };
+        let area = SVGBackend::new(file, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(&self.title, (FONT, 18))
+            .margin(14)
+            .x_label_area_size(48)
+            .y_label_area_size(76)
+            .build_cartesian_2d((0..labels.len()).into_segmented(), scale.least..scale.most)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(WHITE)
+            .x_labels(labels.len().min(MOST_LABELS))
+            .x_label_formatter(&label)
+            .y_label_formatter(&|place| scale.label(*place))
+            .x_desc(if is_bars { "" } else { self.axis })
+            .y_desc(&self.unit)
+            .label_style((FONT, 14))
+            .draw()?;
+        for (number, line) in self.lines.iter().enumerate() {
+            let colour = COLOURS[number % COLOURS.len()];
+            if is_bars {
+                let corners = |(_, value)| {
+                    [
+                        (SegmentValue::Exact(number), scale.least),
+                        (SegmentValue::Exact(number + 1), scale.place(value)),
+                    ]
+                };
+                let bars = line.points.iter().copied().map(|point| {
+                    let mut bar = Rectangle::new(corners(point), colour.filled());
+                    bar.set_margin(0, 0, 40, 40);
+                    bar
+                });
+                chart.draw_series(bars)?;
+                continue;
+            }
+            let points = line
+                .points
+                .iter()
+                .map(|(place, value)| (SegmentValue::CenterOf(*place), scale.place(*value)));
+            let size = if self.labels.len() > MOST_LABELS { 0 } else { 4 };
+            let series = LineSeries::new(points, colour.stroke_width(2)).point_size(size);
+            chart
+                .draw_series(series)?
+                .label(&line.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        }
+        if !is_bars && self.lines.len() > 1 {
+            let labels = &mut chart.configure_series_labels();
+            labels
+                .background_style(WHITE.mix(0.8))
+                .border_style(BLACK.mix(0.3))
+                .label_font((FONT, 14))
+                .draw()?;
+        }
+        Ok(area.present()?)
+    }
+}
+
+/// Where a value is drawn: from nothing up, or by its magnitude where the values are far from each other.
+struct Scale {
+    is_wide: bool,
+    least: f64,
+    most: f64,
+}
+
+impl Scale {
+    fn of(lines: &[Line]) -> Self {
+        let values = || lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
+        let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+        if least > 0.0 && most / least > WIDE {
+            return Self { is_wide: true, least: least.log10().floor(), most: most.log10().ceil() };
+        }
+        Self { is_wide: false, least: 0.0, most: most * 1.08 }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        if self.is_wide { value.log10() } else { value }
+    }
+
+    /// Of a magnitude only the whole ones are written.
+    fn label(&self, place: f64) -> String {
+        match (self.is_wide, place.fract().abs() < 1e-9) {
+            (true, true) => format!("{}", 10_f64.powf(place)),
+            (true, false) => String::new(),
+            (false, _) if self.most < 10.0 => format!("{place:.1}"),
+            (false, _) => format!("{place:.0}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_far_from_each_other_are_drawn_by_their_magnitude() {
+        let line = |values: &[f64]| {
+            [Line { name: String::new(), points: values.iter().copied().enumerate().collect() }]
+        };
+        let near = Scale::of(&line(&[50.0, 100.0]));
+        assert_eq!((near.least, near.most, near.place(50.0)), (0.0, 108.0, 50.0));
+        let wide = Scale::of(&line(&[2.0, 5000.0]));
+        assert_eq!((wide.least, wide.most, wide.place(100.0)), (0.0, 4.0, 2.0));
+        assert_eq!((wide.label(3.0), wide.label(2.5)), ("1000".to_owned(), String::new()));
+    }
+}
