@@ -47,7 +47,7 @@ mod chart;
 mod machine;
 
 use std::io::{Write, stderr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -149,7 +149,7 @@ pub async fn run(options: Options) -> Result<Report> {
     crate::processes::allow_many_connections()?;
     let sections = Section::value_variants();
     let chosen = sections.iter().filter(|it| options.only.is_empty() || options.only.contains(it));
-    let (mut results, mut machine) = (Results::default(), None);
+    let (mut results, mut machine, begun) = (Results::default(), None, Instant::now());
     for section in chosen {
         // Anew: what one section has left in a broker is no other's business.
         let broker = Broker::start().await.context("the broker of the benchmark")?;
@@ -158,7 +158,8 @@ pub async fn run(options: Options) -> Result<Report> {
         let cases: Vec<Case> = section.cases().into_iter().filter(|case| !results.has(case.key)).collect();
         for round in 0..section.rounds(options.rounds) {
             for Case { key, measure } in &cases {
-                writeln!(stderr(), "{section:?}, round {}: {key}", round + 1)?;
+                let seconds = begun.elapsed().as_secs();
+                writeln!(stderr(), "{seconds:5} s: {section:?}, round {}: {key}", round + 1)?;
                 results.extend(measure(&bench).await.with_context(|| key.to_string())?);
             }
         }

@@ -34,9 +34,10 @@ pub(super) fn at(connections: usize, subject: Subject) -> Case {
             // What publishes by itself has a task where others have a connection.
             let site = Site { concurrency: u16::try_from(connections)?, ..Site::intake(subject) };
             let running = Running::start(&site, &bench.broker).await?;
-            let values = match subject {
-                Subject::Confirms => confirms(&running, bench.options.time()).await?,
-                _posts => post(&running, &running.load(connections)?, CLOSED, bench.options.time()).await?,
+            let values = if subject == Subject::Confirms {
+                confirms(&running, bench.options.time()).await?
+            } else {
+                post(&running, &running.load(connections)?, CLOSED, bench.options.time()).await?
             };
             running.clear().await?;
             Ok(vec![(key, values)])

@@ -6,7 +6,6 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use dispatcher::apps;
 use dispatcher::engines::calls::Calls;
 use dispatcher::router::{Outcome, Router};
 use futures_util::FutureExt;
@@ -30,18 +29,18 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// The case of so many apps, of which the last claims the message.
-pub(super) fn at(count: usize) -> Case {
-    let key = GROUP.key(count as u64, Subject::Router);
+pub(super) fn at(apps: usize) -> Case {
+    let key = GROUP.key(apps as u64, Subject::Router);
     Case::new(key, move |bench| {
         let time = bench.options.time() / 4;
-        async move { Ok(vec![(key, tokio::task::spawn_blocking(move || route(count, time)).await??)]) }
+        async move { Ok(vec![(key, tokio::task::spawn_blocking(move || route(apps, time)).await??)]) }
             .boxed_local()
     })
 }
 
-fn route(count: usize, time: Duration) -> Result<Values> {
+fn route(apps: usize, time: Duration) -> Result<Values> {
     let mut text = String::from("[queue]\nurl = 'embedded:none'\n[backends.p]\nengine = 'httptester'\n");
-    for number in 1..=count {
+    for number in 1..=apps {
         write!(
             text,
             "[[apps]]\napp = 'keyword'\nkeyword = 'word{number}'\nreply = 'Thank you, {{text}}!'\n"
@@ -49,17 +48,17 @@ fn route(count: usize, time: Duration) -> Result<Values> {
     }
     let config = Config::parse("gateway.toml", &text, &BTreeMap::new());
     let config = config.map_err(|problems| anyhow!("{problems}"))?;
-    let router = Router::new(apps::build(&config, &Calls::Made)?, &config);
+    let router = Router::new(dispatcher::apps::build(&config, &Calls::Made)?, &config);
     let message = IncomingMessage {
         id: MessageId::new(),
         accepted_at: clock::now(),
         backend: "p".parse()?,
         identity: "+10000000001".into(),
-        text: format!("word{count} Ann"),
+        text: format!("word{apps} Ann"),
         fields: BTreeMap::new(),
         no_reply: false,
     };
-    let (begun, mut routed, mut nanos) = (Instant::now(), 0, 0);
+    let (begun, mut count, mut nanos) = (Instant::now(), 0, 0);
     while begun.elapsed() < time {
         let messages = vec![message.clone(); AT_A_TIME];
         let before = used()?;
@@ -69,9 +68,9 @@ fn route(count: usize, time: Duration) -> Result<Values> {
             ensure!(matches!(outcome.outcome, Outcome::Handled { .. }), "nobody has claimed it");
         }
         nanos += used()? - before;
-        routed += AT_A_TIME as u64;
+        count += AT_A_TIME as u64;
     }
-    Ok(Values::from([(Measure::RoutingUs, float(nanos / 1000) / float(routed))]))
+    Ok(Values::from([(Measure::RoutingUs, float(nanos / 1000) / float(count))]))
 }
 
 /// The CPU time of this thread, in nanoseconds.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use plotters::coord::ranged1d::SegmentValue;
+use plotters::coord::ranged1d::{SegmentValue, SegmentedCoord};
+use plotters::coord::types::{RangedCoordf64, RangedCoordusize};
 use plotters::prelude::*;
 
 use super::case::{Group, Measure, Subject};
@@ -102,56 +103,38 @@ impl Chart {
             SegmentValue::CenterOf(place) => labels.get(*place).cloned().unwrap_or_default(),
             SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
         };
+        let has_legend = !is_bars && self.lines.len() > 1;
+        // One place more is left for a legend.
+        let places = 0..labels.len() - usize::from(!has_legend);
         let area = SVGBackend::new(file, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
+        let mut canvas = ChartBuilder::on(&area)
             .caption(&self.title, (FONT, 18))
             .margin(14)
             .x_label_area_size(48)
             .y_label_area_size(76)
-            .build_cartesian_2d((0..labels.len()).into_segmented(), scale.least..scale.most)?;
-        chart
+            .build_cartesian_2d(places.into_segmented(), scale.least..scale.most)?;
+        canvas
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(WHITE)
-            .x_labels(labels.len().min(MOST_LABELS))
+            .x_labels((labels.len() + 1).min(MOST_LABELS))
             .x_label_formatter(&label)
             .y_label_formatter(&|place| scale.label(*place))
             .x_desc(if is_bars { "" } else { self.axis })
             .y_desc(&self.unit)
             .label_style((FONT, 14))
             .draw()?;
-        for (number, line) in self.lines.iter().enumerate() {
-            let colour = COLOURS[number % COLOURS.len()];
-            if is_bars {
-                let corners = |(_, value)| {
-                    [
-                        (SegmentValue::Exact(number), scale.least),
-                        (SegmentValue::Exact(number + 1), scale.place(value)),
-                    ]
-                };
-                let bars = line.points.iter().copied().map(|point| {
-                    let mut bar = Rectangle::new(corners(point), colour.filled());
-                    bar.set_margin(0, 0, 40, 40);
-                    bar
-                });
-                chart.draw_series(bars)?;
-                continue;
+        if is_bars {
+            draw_bars(&mut canvas, &self.lines, &scale)?;
+        } else {
+            for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+                draw_line(&mut canvas, line, &scale, *colour)?;
             }
-            let points = line
-                .points
-                .iter()
-                .map(|(place, value)| (SegmentValue::CenterOf(*place), scale.place(*value)));
-            let size = if self.labels.len() > MOST_LABELS { 0 } else { 4 };
-            let series = LineSeries::new(points, colour.stroke_width(2)).point_size(size);
-            chart
-                .draw_series(series)?
-                .label(&line.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
         }
-        if !is_bars && self.lines.len() > 1 {
-            let labels = &mut chart.configure_series_labels();
-            labels
+        if has_legend {
+            let legend = &mut canvas.configure_series_labels();
+            legend
                 .background_style(WHITE.mix(0.8))
                 .border_style(BLACK.mix(0.3))
                 .label_font((FONT, 14))
@@ -159,6 +142,32 @@ impl Chart {
         }
         Ok(area.present()?)
     }
+}
+
+type Canvas<'a> =
+    ChartContext<'a, SVGBackend<'a>, Cartesian2d<SegmentedCoord<RangedCoordusize>, RangedCoordf64>>;
+
+/// A bar for the first value of each line.
+fn draw_bars(canvas: &mut Canvas<'_>, lines: &[Line], scale: &Scale) -> Result<()> {
+    let bars = lines.iter().enumerate().zip(COLOURS.iter().cycle()).map(|((place, line), colour)| {
+        let value = scale.place(line.points[0].1);
+        let corners = [(SegmentValue::Exact(place), scale.least), (SegmentValue::Exact(place + 1), value)];
+        let mut bar = Rectangle::new(corners, colour.filled());
+        bar.set_margin(0, 0, 40, 40);
+        bar
+    });
+    canvas.draw_series(bars)?;
+    Ok(())
+}
+
+fn draw_line(canvas: &mut Canvas<'_>, line: &Line, scale: &Scale, colour: RGBColor) -> Result<()> {
+    let points =
+        line.points.iter().map(|(place, value)| (SegmentValue::CenterOf(*place), scale.place(*value)));
+    let size = if line.points.len() > MOST_LABELS { 0 } else { 4 };
+    let series = LineSeries::new(points, colour.stroke_width(2)).point_size(size);
+    let stroke = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2));
+    canvas.draw_series(series)?.label(&line.name).legend(stroke);
+    Ok(())
 }
 
 /// Where a value is drawn: from nothing up, or by its magnitude where the values are far from each other.

@@ -66,9 +66,7 @@ async fn over_time(bench: &Bench) -> Result<Measured> {
             let at = long * look / LOOKS;
             sleep_until(begun + at).await;
             for (running, subject) in both {
-                let mut values = running.meter()?.costs(1)?;
-                values.retain(|measure, _| !matches!(measure, Measure::CpuUs(_)));
-                measured.push((OVER_TIME.key(at.as_secs(), subject), values));
+                measured.push((OVER_TIME.key(at.as_secs(), subject), running.meter()?.memory()?));
             }
         }
         anyhow::Ok(measured)

@@ -21,15 +21,20 @@ impl Meter {
             .map(Self)
     }
 
-    /// The CPU time of each part for each of `messages`, and its memory. What several processes are is told of the largest.
+    /// The CPU time of each part for each of `messages`, and its memory.
     pub(super) fn costs(&self, messages: u64) -> Result<Values> {
-        let mut values = Values::new();
+        let mut values = self.memory()?;
         for (part, process, before) in &self.0 {
             *values.entry(Measure::CpuUs(*part)).or_default() +=
                 (used(*process)? - before) / float(messages.max(1));
-            if *part == Part::Broker {
-                continue;
-            }
+        }
+        Ok(values)
+    }
+
+    /// The memory of each part but the broker, which has had other work before; of several processes, that of the largest.
+    pub(super) fn memory(&self) -> Result<Values> {
+        let mut values = Values::new();
+        for (part, process, _) in self.0.iter().filter(|(part, ..)| *part != Part::Broker) {
             let [resident, peak] = memory(*process)?;
             for (measure, mib) in [(Measure::ResidentMib(*part), resident), (Measure::PeakMib(*part), peak)] {
                 let most = values.entry(measure).or_default();
@@ -51,7 +56,7 @@ fn used(process: u32) -> Result<f64> {
 }
 
 /// The memory that a process has, and the most that it has had, in MiB.
-pub(super) fn memory(process: u32) -> Result<[f64; 2]> {
+fn memory(process: u32) -> Result<[f64; 2]> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let mib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;

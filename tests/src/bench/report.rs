@@ -133,11 +133,7 @@ impl fmt::Display for Table<'_> {
         let mut head: Vec<String> =
             Some(self.group.axis).filter(|axis| !axis.is_empty()).map(str::to_owned).into_iter().collect();
         head.push("subject".to_owned());
-        head.extend(shown().map(|measure| match measure {
-            Measure::PerSecond => "a second (range)".to_owned(),
-            Measure::ResidentMib(part) => format!("{part} MiB (peak)"),
-            other => other.to_string(),
-        }));
+        head.extend(shown().map(|measure| heading(*measure)));
         let ratios =
             || RATIOS.iter().filter(|(_, of)| self.rows.iter().any(|row| self.ratio(row, *of).is_some()));
         head.extend(ratios().map(|(name, _)| (*name).to_owned()));
@@ -168,11 +164,9 @@ const RATIOS: [(&str, Of); 3] = [
 
 /// The CPU time of all processes but the broker.
 fn own_cpu(values: &Values) -> Option<f64> {
-    let own = |(measure, value): (&Measure, &f64)| match measure {
-        Measure::CpuUs(part) if *part != Part::Broker => Some(*value),
-        _not_its_own => None,
-    };
-    values.iter().filter_map(own).reduce(|one, other| one + other)
+    let is_own = |measure: &Measure| matches!(measure, Measure::CpuUs(part) if *part != Part::Broker);
+    let own = values.iter().filter(|(measure, _)| is_own(measure)).map(|(_, value)| *value);
+    own.reduce(|one, other| one + other)
 }
 
 impl Table<'_> {
@@ -181,18 +175,23 @@ impl Table<'_> {
     }
 }
 
+fn heading(measure: Measure) -> String {
+    if let Measure::ResidentMib(part) = measure {
+        return format!("{part} MiB (peak)");
+    }
+    if measure == Measure::PerSecond { "a second (range)".to_owned() } else { measure.to_string() }
+}
+
 fn cell(row: &Row, measure: Measure) -> String {
     let value = |values: &Values, measure| values.get(&measure).map_or_else(String::new, |it| number(*it));
-    let median = value(&row.median, measure);
-    match measure {
-        Measure::PerSecond if row.rounds.len() > 1 => {
-            format!("{median} ({}..{})", value(&row.least, measure), value(&row.most, measure))
-        }
-        Measure::ResidentMib(part) if !median.is_empty() => {
-            format!("{median} ({})", value(&row.most, Measure::PeakMib(part)))
-        }
-        _plain => median,
+    let mut cell = value(&row.median, measure);
+    if measure == Measure::PerSecond && row.rounds.len() > 1 {
+        cell += &format!(" ({}..{})", value(&row.least, measure), value(&row.most, measure));
     }
+    if let (Measure::ResidentMib(part), false) = (measure, cell.is_empty()) {
+        cell += &format!(" ({})", value(&row.most, Measure::PeakMib(part)));
+    }
+    cell
 }
 
 /// With three digits or more.

@@ -24,7 +24,7 @@ use super::sink::Sink;
 pub(super) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long is posted or consumed before it is measured.
-pub(super) const WARM: Duration = Duration::from_millis(1000);
+pub(super) const WARM: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether a process is ready.
 const LOOK: Duration = Duration::from_millis(2);
@@ -138,9 +138,10 @@ impl Running {
         let (url, folder) = (broker.url(), tempfile::Builder::new().prefix("bench-").tempdir()?);
         let prefix = format!("b{}", uuid::Uuid::new_v4().simple());
         let ports = Ports { ingress: ports::free()?, dispatcher: ports::free()? };
-        let queue = match site.subject {
-            Subject::Standalone => format!("embedded:{}", folder.path().join("gateway.db").display()),
-            _on_rabbitmq => url.clone(),
+        let queue = if site.subject == Subject::Standalone {
+            format!("embedded:{}", folder.path().join("gateway.db").display())
+        } else {
+            url.clone()
         };
         let text = site.configuration(&queue, &prefix, ports)?;
         fs::write(folder.path().join("gateway.toml"), &text)?;
