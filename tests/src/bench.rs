@@ -107,7 +107,8 @@ impl Section {
     /// What takes long to prepare is measured less often, and what is long by itself once.
     fn rounds(self, rounds: usize) -> usize {
         match self {
-            Self::Backends | Self::Waiting | Self::Growth => rounds.div_ceil(2),
+            Self::Backends | Self::Waiting => rounds.div_ceil(2),
+            Self::Growth => rounds.div_ceil(3),
             Self::Memory => 1,
             Self::Accepts | Self::Open | Self::RoundTrips | Self::Lone | Self::Apps | Self::Slow => rounds,
         }

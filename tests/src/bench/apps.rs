@@ -19,7 +19,7 @@ use super::meter::float;
 const COUNTS: [usize; 3] = [1, 10, 100];
 
 /// How many messages are made before they are routed.
-const AT_A_TIME: usize = 10_000;
+const AT_A_TIME: usize = 1000;
 
 pub(super) static GROUP: Group =
     Group { name: "routing by apps", axis: "apps", plot: &[&[Measure::RoutingUs]] };

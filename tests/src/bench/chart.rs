@@ -36,7 +36,7 @@ pub fn draw(report: &Report, folder: &Path) -> Result<()> {
     for (group, rows) in report.groups() {
         for measures in group.plot {
             if let Some(chart) = Chart::new(group, measures, &rows) {
-                chart.draw(&folder.join(chart.file()))?;
+                chart.draw(&folder.join(&chart.file))?;
             }
         }
     }
@@ -46,8 +46,8 @@ pub fn draw(report: &Report, folder: &Path) -> Result<()> {
 /// What is drawn, as numbers.
 struct Chart {
     title: String,
+    file: String,
     axis: &'static str,
-    unit: String,
     /// What is written below.
     labels: Vec<String>,
     lines: Vec<Line>,
@@ -55,6 +55,8 @@ struct Chart {
 
 struct Line {
     name: String,
+    /// The same for a subject in all charts where it has one line.
+    colour: RGBColor,
     /// The place of the label, and the value.
     points: Vec<(usize, f64)>,
 }
@@ -74,25 +76,22 @@ impl Chart {
                     .collect();
                 let name =
                     if measures.len() == 1 { subject.to_string() } else { format!("{subject}: {measure}") };
-                lines.extend((!points.is_empty()).then_some(Line { name, points }));
+                let number = if measures.len() == 1 { subject as usize } else { lines.len() };
+                let colour = COLOURS[number % COLOURS.len()];
+                lines.extend((!points.is_empty()).then_some(Line { name, colour, points }));
             }
         }
-        let unit: Vec<String> = measures.iter().map(ToString::to_string).collect();
-        let (unit, labels) = (unit.join(", "), numbers.iter().map(ToString::to_string).collect());
-        let title = format!("{}: {unit}", group.name);
-        (numbers.len() != 2 && !lines.is_empty()).then_some(Self {
-            title,
+        let names: Vec<String> = measures.iter().map(ToString::to_string).collect();
+        // The first measure tells the charts of a group apart, where it has several.
+        let several = group.plot.len() > 1;
+        let file = if several { format!("{} {}", group.name, names[0]) } else { group.name.to_owned() };
+        (numbers.len() != 2 && !lines.is_empty()).then(|| Self {
+            title: format!("{}: {}", group.name, names.join(", ")),
+            file: format!("{}.svg", file.replace(' ', "-")),
             axis: group.axis,
-            unit,
-            labels,
+            labels: numbers.iter().map(ToString::to_string).collect(),
             lines,
         })
-    }
-
-    fn file(&self) -> String {
-        let words = self.title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-        let slug: Vec<String> = words.map(str::to_lowercase).collect();
-        format!("{}.svg", slug.join("-"))
     }
 
     fn draw(&self, file: &Path) -> Result<()> {
@@ -104,15 +103,16 @@ impl Chart {
             SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
         };
         let has_legend = !is_bars && self.lines.len() > 1;
-        // One place more is left for a legend.
-        let places = 0..labels.len() - usize::from(!has_legend);
+        // The last places belong to it.
+        let legend = if has_legend { 1 + labels.len() / 4 } else { 0 };
+        let places = 0..labels.len() + legend - 1;
         let area = SVGBackend::new(file, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut canvas = ChartBuilder::on(&area)
             .caption(&self.title, (FONT, 18))
             .margin(14)
             .x_label_area_size(48)
-            .y_label_area_size(76)
+            .y_label_area_size(64)
             .build_cartesian_2d(places.into_segmented(), scale.least..scale.most)?;
         canvas
             .configure_mesh()
@@ -122,14 +122,13 @@ impl Chart {
             .x_label_formatter(&label)
             .y_label_formatter(&|place| scale.label(*place))
             .x_desc(if is_bars { "" } else { self.axis })
-            .y_desc(&self.unit)
             .label_style((FONT, 14))
             .draw()?;
         if is_bars {
             draw_bars(&mut canvas, &self.lines, &scale)?;
         } else {
-            for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
-                draw_line(&mut canvas, line, &scale, *colour)?;
+            for line in &self.lines {
+                draw_line(&mut canvas, line, &scale)?;
             }
         }
         if has_legend {
@@ -149,10 +148,10 @@ type Canvas<'a> =
 
 /// A bar for the first value of each line.
 fn draw_bars(canvas: &mut Canvas<'_>, lines: &[Line], scale: &Scale) -> Result<()> {
-    let bars = lines.iter().enumerate().zip(COLOURS.iter().cycle()).map(|((place, line), colour)| {
+    let bars = lines.iter().enumerate().map(|(place, line)| {
         let value = scale.place(line.points[0].1);
         let corners = [(SegmentValue::Exact(place), scale.least), (SegmentValue::Exact(place + 1), value)];
-        let mut bar = Rectangle::new(corners, colour.filled());
+        let mut bar = Rectangle::new(corners, line.colour.filled());
         bar.set_margin(0, 0, 40, 40);
         bar
     });
@@ -160,7 +159,8 @@ fn draw_bars(canvas: &mut Canvas<'_>, lines: &[Line], scale: &Scale) -> Result<(
     Ok(())
 }
 
-fn draw_line(canvas: &mut Canvas<'_>, line: &Line, scale: &Scale, colour: RGBColor) -> Result<()> {
+fn draw_line(canvas: &mut Canvas<'_>, line: &Line, scale: &Scale) -> Result<()> {
+    let colour = line.colour;
     let points =
         line.points.iter().map(|(place, value)| (SegmentValue::CenterOf(*place), scale.place(*value)));
     let size = if line.points.len() > MOST_LABELS { 0 } else { 4 };
@@ -209,7 +209,11 @@ mod tests {
     #[test]
     fn values_far_from_each_other_are_drawn_by_their_magnitude() {
         let line = |values: &[f64]| {
-            [Line { name: String::new(), points: values.iter().copied().enumerate().collect() }]
+            [Line {
+                name: String::new(),
+                colour: COLOURS[0],
+                points: values.iter().copied().enumerate().collect(),
+            }]
         };
         let near = Scale::of(&line(&[50.0, 100.0]));
         assert_eq!((near.least, near.most, near.place(50.0)), (0.0, 108.0, 50.0));

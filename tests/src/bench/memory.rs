@@ -22,9 +22,11 @@ const TAKES: Duration = Duration::from_secs(1);
 const PER_SECOND: Pace = Pace::PerSecond(1000);
 const CONNECTIONS: usize = 64;
 
-/// How often memory is looked at; before the first time it may grow.
+/// How often memory is looked at.
 const LOOKS: u32 = 60;
-const FIRST: u32 = 6;
+
+/// The first look that counts: until then memory may grow, for what was sent lately is remembered, up to a bound.
+const FIRST: u32 = 12;
 
 pub(super) static BUSY: Group = Group { name: "memory in flight", axis: "in flight", plot: &[] };
 

@@ -184,14 +184,16 @@ fn heading(measure: Measure) -> String {
 
 fn cell(row: &Row, measure: Measure) -> String {
     let value = |values: &Values, measure| values.get(&measure).map_or_else(String::new, |it| number(*it));
-    let mut cell = value(&row.median, measure);
+    let median = value(&row.median, measure);
     if measure == Measure::PerSecond && row.rounds.len() > 1 {
-        cell += &format!(" ({}..{})", value(&row.least, measure), value(&row.most, measure));
+        return format!("{median} ({}..{})", value(&row.least, measure), value(&row.most, measure));
     }
-    if let (Measure::ResidentMib(part), false) = (measure, cell.is_empty()) {
-        cell += &format!(" ({})", value(&row.most, Measure::PeakMib(part)));
+    if let Measure::ResidentMib(part) = measure
+        && !median.is_empty()
+    {
+        return format!("{median} ({})", value(&row.most, Measure::PeakMib(part)));
     }
-    cell
+    median
 }
 
 /// With three digits or more.

@@ -35,8 +35,8 @@ fn case(subject: Subject) -> Case {
     })
 }
 
-/// How many are turned round a second, and what they cost; the latency is that of the request. Where messages are waiting,
-/// as many of those arrive instead.
+/// How many are turned round a second, and what they cost; the latency is that of the request. Where messages were waiting,
+/// others arrive than are accepted, and more or fewer: each of either is half a round trip.
 pub(super) async fn turn_round(running: &Running, load: &Load, sink: &Sink, count: u64) -> Result<Values> {
     let before = sink.count();
     let warm = load.post(Pace::Most(count / 10), DEADLINE).await?;
@@ -44,8 +44,9 @@ pub(super) async fn turn_round(running: &Running, load: &Load, sink: &Sink, coun
     let (meter, before, begun) = (running.meter()?, sink.count(), Instant::now());
     let posted = load.post(Pace::Most(count), DEADLINE).await?;
     sink.reach(before + posted.accepted, DEADLINE).await?;
+    let (took, turned) = (begun.elapsed(), (posted.accepted + sink.count() - before) / 2);
     let mut values = posted.values();
-    values.insert(Measure::PerSecond, float(posted.accepted) / begun.elapsed().as_secs_f64());
-    values.extend(meter.costs(posted.accepted)?);
+    values.insert(Measure::PerSecond, float(turned) / took.as_secs_f64());
+    values.extend(meter.costs(turned)?);
     Ok(values)
 }
