@@ -85,8 +85,10 @@ impl Chart {
         // The first measure tells the charts of a group apart, where it has several.
         let several = group.plot.len() > 1;
         let file = if several { format!("{} {}", group.name, names[0]) } else { group.name.to_owned() };
+        // One line needs no legend.
+        let whose = if lines.len() == 1 { format!(", {}", lines[0].name) } else { String::new() };
         (numbers.len() != 2 && !lines.is_empty()).then(|| Self {
-            title: format!("{}: {}", group.name, names.join(", ")),
+            title: format!("{}: {}{whose}", group.name, names.join(", ")),
             file: format!("{}.svg", file.replace(' ', "-")),
             axis: group.axis,
             labels: numbers.iter().map(ToString::to_string).collect(),

@@ -207,7 +207,7 @@ impl fmt::Display for Report {
         let Options { rounds, seconds, .. } = self.options;
         writeln!(f, "{}, `--rounds {rounds} --seconds {seconds}`.", self.machine)?;
         for (group, rows) in self.groups() {
-            writeln!(f, "\n### {}\n\n{}", group.name, Table::new(group, rows))?;
+            write!(f, "\n### {}\n\n{}", group.name, Table::new(group, rows))?;
         }
         if !self.targets.is_empty() {
             writeln!(f, "\n### Targets\n\n| target | wanted | measured | |\n|---|---|---|---|")?;
