@@ -106,7 +106,7 @@ impl Chart {
         };
         let has_legend = !is_bars && self.lines.len() > 1;
         // The last places belong to it.
-        let legend = if has_legend { 1 + labels.len() / 4 } else { 0 };
+        let legend = if has_legend { 1 + labels.len() / 3 } else { 0 };
         let places = 0..labels.len() + legend - 1;
         let area = SVGBackend::new(file, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
