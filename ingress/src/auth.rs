@@ -67,7 +67,7 @@ pub fn check_body(auth: &Auth, request: &Request) -> Result<(), Refusal> {
 }
 
 /// Checks what the parameters tell, if they can be read at all: a token among them or in the URL, a signature over them.
-pub fn check_params(auth: &Auth, request: &Request, params: Option<&Params>) -> Result<(), Refusal> {
+pub fn check_params(auth: &Auth, request: &Request, params: Option<&Params<'_>>) -> Result<(), Refusal> {
     match &auth.credentials {
         Credentials::Parameter { name, value } => {
             let query = Params::urlencoded(request.query().as_bytes(), encoding_rs::UTF_8).ok();

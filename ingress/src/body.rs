@@ -76,17 +76,28 @@ pub async fn read(body: Body, limits: Limits) -> Result<Bytes, BodyError> {
     tokio::time::timeout(timeout, reading).await.unwrap_or(Err(BodyError::TooSlow(timeout)))
 }
 
-/// Lets `request` be answered. The connection ends with a body that nobody has read to its end; that is said, so that no
-/// other request is sent into it.
-pub async fn close_unread(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
+/// Watches whether somebody reads the body of `request`.
+pub(crate) fn watch(request: Request) -> (Request, Unread) {
     let (head, body) = request.into_parts();
     let is_read = Arc::new(AtomicBool::new(body.is_end_stream()));
     let body = Body::new(Watched { body, is_read: Arc::clone(&is_read) });
-    let mut response = answer(Request::from_parts(head, body)).await;
-    if !is_read.load(Ordering::Relaxed) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    (Request::from_parts(head, body), Unread { is_read })
+}
+
+/// A body that may be unread.
+pub(crate) struct Unread {
+    is_read: Arc<AtomicBool>,
+}
+
+impl Unread {
+    /// The connection ends with a body that nobody has read to its end; that is said, so that no other request is sent into
+    /// it.
+    pub(crate) fn close(self, mut answer: Response) -> Response {
+        if !self.is_read.load(Ordering::Relaxed) {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
-    response
 }
 
 /// A body that tells when it was read to its end.

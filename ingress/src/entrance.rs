@@ -1,15 +1,37 @@
 //! What every request passes on its way in, and its answer on the way out.
 
 use axum::{extract::Request, middleware::Next, response::Response};
+use tracing::{Instrument, Span};
 
-use crate::{body, traced};
+use crate::{
+    body::{self, Unread},
+    traced,
+};
 
-/// Has `answer` answer the request, in a trace, and the connection end with a body that nobody has read.
-pub(crate) async fn enter(request: Request, answer: impl AsyncFnOnce(Request) -> Response) -> Response {
-    traced::trace_request(request, async |request| body::close_unread(request, answer).await).await
+/// A request that is not answered yet.
+pub(crate) struct Visit {
+    /// All its log lines are in it.
+    pub(crate) span: Span,
+    unread: Unread,
+}
+
+/// Takes a request in. No future around that of the handler: each would be moved, with all that is in it, for every request.
+pub(crate) fn enter(mut request: Request) -> (Request, Visit) {
+    let span = traced::trace(request.headers_mut());
+    let (request, unread) = body::watch(request);
+    (request, Visit { span, unread })
+}
+
+impl Visit {
+    /// Lets the answer out.
+    pub(crate) fn leave(self, answer: Response) -> Response {
+        self.unread.close(answer)
+    }
 }
 
 /// The same as a layer. Providers' requests do without: a layer costs each of them two allocations.
 pub(crate) async fn layer(request: Request, next: Next) -> Response {
-    enter(request, async |request| next.run(request).await).await
+    let (request, visit) = enter(request);
+    let answer = next.run(request).instrument(visit.span.clone()).await;
+    visit.leave(answer)
 }

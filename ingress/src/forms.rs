@@ -19,7 +19,8 @@ pub mod fields;
 
 use std::collections::BTreeMap;
 
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, StatusCode};
+use bytes::Bytes;
 use shared::{
     config::{
         Config, Endpoint,
@@ -52,27 +53,44 @@ impl Reading {
     }
 }
 
+/// The content type of a plain text.
+const PLAIN: &str = "text/plain; charset=utf-8";
+
 /// What a form answers when the message is in the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
-    pub status: u16,
+    pub status: StatusCode,
     /// The `Content-Type`.
-    pub content_type: String,
+    pub content_type: HeaderValue,
     /// The body, as this kind of provider wants it.
-    pub body: String,
+    pub body: Bytes,
 }
 
 impl Answer {
     /// The answer that is configured.
     fn of(settings: &endpoints::Answer) -> Self {
-        let endpoints::Answer { status, body, content_type } = settings.clone();
-        Self { status, content_type, body }
+        let endpoints::Answer { status, body, content_type } = settings;
+        Self {
+            status: StatusCode::from_u16(*status).unwrap_or(StatusCode::OK),
+            // The configuration takes nothing that a header cannot have.
+            content_type: HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static(PLAIN)),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    /// 200 with an empty text.
+    fn empty() -> Self {
+        Self::ok(PLAIN, "")
     }
 
     /// 200 with this body.
-    fn ok(content_type: &str, body: &str) -> Self {
-        Self { status: 200, content_type: content_type.to_owned(), body: body.to_owned() }
+    fn ok(content_type: &'static str, body: &'static str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: HeaderValue::from_static(content_type),
+            body: Bytes::from_static(body.as_bytes()),
+        }
     }
 }
 
@@ -90,10 +108,10 @@ pub trait Form: Send + Sync {
     fn methods(&self) -> &[Method];
 
     /// Takes a request apart.
-    fn params(&self, request: &Request) -> Result<Params, Problem>;
+    fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem>;
 
     /// Decodes and validates, once it is known who has sent it.
-    fn read(&self, params: Params) -> Result<Reading, Vec<Problem>>;
+    fn read(&self, params: Params<'_>) -> Result<Reading, Vec<Problem>>;
 
     /// The answer to a message that is in the queue.
     fn answer(&self) -> &Answer;

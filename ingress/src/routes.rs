@@ -60,7 +60,7 @@ impl Takes {
         }
     }
 
-    fn params(&self, request: &Request) -> Result<Params, Problem> {
+    fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem> {
         match self {
             Self::Messages(form) => form.params(request),
             Self::Reports(form) => form.params(request),

@@ -1,13 +1,23 @@
 //! W3C trace context: a request's trace goes on in all that it leads to, until a provider has taken it.
 
+use uuid::Uuid;
+
+/// How long a `traceparent` is.
+const LENGTH: usize = 55;
+
 /// The `traceparent` of a new span: in the trace of `parent` when that is valid, else in a new one. The ids are no secrets.
 #[must_use]
 pub fn child_of(parent: Option<&str>) -> String {
-    let span = fastrand::u64(1..);
-    match parent.and_then(trace_id) {
-        Some(trace) => format!("00-{trace}-{span:016x}-01"),
-        None => format!("00-{:032x}-{span:016x}-01", fastrand::u128(1..)),
-    }
+    let mut random = [0; 32];
+    let random = Uuid::from_u128(fastrand::u128(1..)).simple().encode_lower(&mut random);
+    let mut child = String::with_capacity(LENGTH);
+    child.push_str("00-");
+    child.push_str(parent.and_then(trace_id).unwrap_or(random));
+    child.push('-');
+    let mut span = [0; 32];
+    child.push_str(&Uuid::from_u128(fastrand::u64(1..).into()).simple().encode_lower(&mut span)[16..]);
+    child.push_str("-01");
+    child
 }
 
 /// The trace id of a valid `traceparent`.

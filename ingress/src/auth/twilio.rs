@@ -23,7 +23,7 @@ pub(super) const UNREADABLE: Refusal =
     Refusal::Signature("the parameters cannot be read, and so X-Twilio-Signature cannot be checked");
 
 /// Checks the signature of `request`, whose parameters are `params`.
-pub(super) fn check(twilio: &Twilio, request: &Request, params: &Params) -> Result<(), Refusal> {
+pub(super) fn check(twilio: &Twilio, request: &Request, params: &Params<'_>) -> Result<(), Refusal> {
     let given = request.header(HEADER).ok_or(WRONG)?;
     // Each pair once, by name and then by value. A GET's parameters are in the URL already.
     let pairs: BTreeSet<_> =

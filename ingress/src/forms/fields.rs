@@ -50,7 +50,7 @@ impl Fields {
     }
 
     /// Reads all fields, or tells what is wrong with each.
-    pub fn read(&self, params: &Params) -> Result<Reading, Vec<Problem>> {
+    pub fn read(&self, params: &Params<'_>) -> Result<Reading, Vec<Problem>> {
         let several =
             |(array, taken): &&(String, usize)| params.count(array).is_some_and(|count| count > *taken);
         if let Some((array, _)) = self.arrays.iter().find(several) {

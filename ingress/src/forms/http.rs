@@ -45,7 +45,7 @@ impl Form for HttpForm {
         &self.methods
     }
 
-    fn params(&self, request: &Request) -> Result<Params, Problem> {
+    fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem> {
         if request.method == Method::GET {
             Params::urlencoded(request.query().as_bytes(), self.charset)
         } else {
@@ -53,7 +53,7 @@ impl Form for HttpForm {
         }
     }
 
-    fn read(&self, params: Params) -> Result<Reading, Vec<Problem>> {
+    fn read(&self, params: Params<'_>) -> Result<Reading, Vec<Problem>> {
         self.fields.read(&params)
     }
 

@@ -31,12 +31,12 @@ impl KannelForm {
     /// The form that `endpoint` describes.
     #[must_use]
     pub fn new(endpoint: &Endpoint, config: &Config) -> Self {
-        let answer = Answer::ok("text/plain; charset=utf-8", "");
+        let answer = Answer::empty();
         Self { charset: endpoint.charset, fields: Fields::new(endpoint, config), answer }
     }
 
     /// The charset of the text.
-    fn charset_of(&self, params: &Params) -> Result<&'static Encoding, Problem> {
+    fn charset_of(&self, params: &Params<'_>) -> Result<&'static Encoding, Problem> {
         let (coding, charset) = (self.fields.parameter("coding"), self.fields.parameter("charset"));
         if params.raw(coding).is_some_and(|coding| coding.trim_ascii() == UCS2) {
             return Ok(UTF_16BE);
@@ -54,11 +54,11 @@ impl Form for KannelForm {
         &METHODS
     }
 
-    fn params(&self, request: &Request) -> Result<Params, Problem> {
+    fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem> {
         Params::urlencoded(request.query().as_bytes(), self.charset)
     }
 
-    fn read(&self, mut params: Params) -> Result<Reading, Vec<Problem>> {
+    fn read(&self, mut params: Params<'_>) -> Result<Reading, Vec<Problem>> {
         let charset = self.charset_of(&params).map_err(|problem| vec![problem])?;
         params.set_charset(self.fields.parameter("text"), charset);
         self.fields.read(&params)

@@ -39,13 +39,12 @@ impl ReportForm {
     /// The form that `settings` describe.
     #[must_use]
     pub fn new(settings: &Reports, config: &Config) -> Self {
-        let plain = |body: &str| Answer::ok("text/plain; charset=utf-8", body);
         let (methods, answer) = match &settings.form {
             endpoints::Form::Http { methods, answer } => {
                 (methods.iter().copied().map(method).collect(), Answer::of(answer))
             }
-            endpoints::Form::Kannel => (vec![Method::GET], plain("")),
-            endpoints::Form::Vumi | endpoints::Form::Twilio => (vec![Method::POST], plain("")),
+            endpoints::Form::Kannel => (vec![Method::GET], Answer::empty()),
+            endpoints::Form::Vumi | endpoints::Form::Twilio => (vec![Method::POST], Answer::empty()),
         };
         let max_identity = config.ingress.max_identity_length;
         Self { settings: settings.clone(), methods, max_identity, answer }
@@ -64,7 +63,7 @@ impl ReportForm {
     }
 
     /// Takes a request apart.
-    pub fn params(&self, request: &Request) -> Result<Params, Problem> {
+    pub fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem> {
         match &self.settings.form {
             endpoints::Form::Vumi => Params::json_object(request),
             endpoints::Form::Kannel | endpoints::Form::Http { .. } if request.method == Method::GET => {
@@ -78,7 +77,7 @@ impl ReportForm {
 
     /// Decodes and validates, once it is known who has sent it. Of many reports, those that can be read are; a request of
     /// which nothing can be is refused.
-    pub fn read(&self, request: &Request, params: &Params) -> Result<Read, Vec<Problem>> {
+    pub fn read(&self, request: &Request, params: &Params<'_>) -> Result<Read, Vec<Problem>> {
         let alone = |problem| vec![problem];
         // The URL that a provider was given has our name of the part, also where the rest is in a body.
         let query = if request.method == Method::GET { None } else { Some(query(request).map_err(alone)?) };
@@ -110,7 +109,7 @@ impl ReportForm {
         Ok(read)
     }
 
-    fn read_one(&self, params: &Params, query: Option<&Params>) -> Result<Reported, Problem> {
+    fn read_one(&self, params: &Params<'_>, query: Option<&Params<'_>>) -> Result<Reported, Problem> {
         let Places { reference, external_id, state, identity, detail, .. } = &self.settings.places;
         let state = self.state(state, params)?;
         let external_id = optional(external_id.as_ref(), params, MAX_EXTERNAL_ID)?;
@@ -129,7 +128,7 @@ impl ReportForm {
         Ok(Reported { reference: given, external_id, identity, state, detail })
     }
 
-    fn state(&self, places: &[String], params: &Params) -> Result<State, Problem> {
+    fn state(&self, places: &[String], params: &Params<'_>) -> Result<State, Problem> {
         for place in places {
             let Some(word) = text(params, place, MAX_EXTERNAL_ID)? else { continue };
             let known = self.settings.states.iter().find(|(known, _)| known.eq_ignore_ascii_case(&word));
@@ -140,16 +139,16 @@ impl ReportForm {
     }
 }
 
-fn query(request: &Request) -> Result<Params, Problem> {
+fn query(request: &Request) -> Result<Params<'_>, Problem> {
     Params::urlencoded(request.query().as_bytes(), encoding_rs::UTF_8)
 }
 
-fn optional(place: Option<&String>, params: &Params, limit: usize) -> Result<Option<String>, Problem> {
+fn optional(place: Option<&String>, params: &Params<'_>, limit: usize) -> Result<Option<String>, Problem> {
     place.map_or(Ok(None), |place| text(params, place, limit))
 }
 
 /// The text at `place`, without the space around it; nothing when it is blank.
-fn text(params: &Params, place: &str, limit: usize) -> Result<Option<String>, Problem> {
+fn text(params: &Params<'_>, place: &str, limit: usize) -> Result<Option<String>, Problem> {
     let problem = |rule: String| Problem::new(place, rule);
     let value = params.text(place).map_err(&problem)?;
     let value = clean(value.as_deref().unwrap_or(""), limit).map_err(problem)?;

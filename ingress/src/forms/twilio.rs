@@ -40,7 +40,7 @@ impl TwilioForm {
         }
     }
 
-    fn has_media(&self, params: &Params) -> bool {
+    fn has_media(&self, params: &Params<'_>) -> bool {
         let count = params.raw(self.fields.parameter("NumMedia")).unwrap_or_default();
         str::from_utf8(&count).is_ok_and(|count| count.trim().parse::<u32>().is_ok_and(|count| count > 0))
     }
@@ -51,11 +51,11 @@ impl Form for TwilioForm {
         &METHODS
     }
 
-    fn params(&self, request: &Request) -> Result<Params, Problem> {
+    fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem> {
         Params::body(request, self.charset, false)
     }
 
-    fn read(&self, params: Params) -> Result<Reading, Vec<Problem>> {
+    fn read(&self, params: Params<'_>) -> Result<Reading, Vec<Problem>> {
         let fields = if self.has_media(&params) { &self.fields_with_media } else { &self.fields };
         let mut reading = fields.read(&params)?;
         let old_id = OLD_IDS.iter().find_map(|name| reading.fields.get(*name)).cloned();

@@ -26,7 +26,7 @@ impl VumiForm {
     /// The form that `endpoint` describes.
     #[must_use]
     pub fn new(endpoint: &Endpoint, config: &Config) -> Self {
-        Self { fields: Fields::new(endpoint, config), answer: Answer::ok("text/plain; charset=utf-8", "") }
+        Self { fields: Fields::new(endpoint, config), answer: Answer::empty() }
     }
 }
 
@@ -35,11 +35,11 @@ impl Form for VumiForm {
         &METHODS
     }
 
-    fn params(&self, request: &Request) -> Result<Params, Problem> {
+    fn params<'r>(&self, request: &'r Request) -> Result<Params<'r>, Problem> {
         Params::json_object(request)
     }
 
-    fn read(&self, params: Params) -> Result<Reading, Vec<Problem>> {
+    fn read(&self, params: Params<'_>) -> Result<Reading, Vec<Problem>> {
         let mut reading = self.fields.read(&params)?;
         reading.no_reply = reading.fields.get("session_event").is_some_and(|event| event == CLOSE);
         // Apps that were written for RapidSMS find these by Vumi's names too.

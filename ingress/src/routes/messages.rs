@@ -13,14 +13,16 @@ use shared::{
     clock,
     message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
     queue::{Message, Route, header as queue_header, traced},
+    telemetry::Privacy,
 };
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Endpoint, State, Takes, reports};
 use crate::{
     auth, body, entrance,
     forms::{Answer, Reading, reports::Read},
-    refusal::{Refusal, refused},
+    refusal::{Problem, Refusal, refused},
     request::Request,
 };
 
@@ -30,13 +32,14 @@ pub async fn receive_message(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
 ) -> Response {
-    entrance::enter(request, async |request| receive(&state, peer, request).await).await
+    let (request, visit) = entrance::enter(request);
+    let answer = receive(&state, peer, request).instrument(visit.span.clone()).await;
+    visit.leave(answer)
 }
 
 async fn receive(state: &State, peer: SocketAddr, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path().to_owned();
-    let endpoint = state.endpoints.find(&path);
+    let endpoint = state.endpoints.find(parts.uri.path());
     let accepted = match endpoint {
         Some(endpoint) => accept(state, endpoint, peer, parts, body).await,
         None => Err(Refusal::UnknownPath),
@@ -67,21 +70,20 @@ async fn accept<'e>(
     };
     auth::check_head(&endpoint.auth, &request)?;
     request.body = body::read(body, state.endpoints.body).await?;
-    auth::check_body(&endpoint.auth, &request)?;
-    let params = endpoint.takes.params(&request);
-    // Before anything is said of them: a stranger is told nothing, and cannot fill the log.
-    auth::check_params(&endpoint.auth, &request, params.as_ref().ok())?;
-    let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
-    let id = match &endpoint.takes {
-        Takes::Messages(form) => {
-            let message = message(endpoint, form.read(params).map_err(Refusal::Invalid)?);
-            publish(state, &message, &request).await?;
+    let understood = understand(endpoint, &request)?;
+    // Not kept until the queue has confirmed: many requests wait for that at a time.
+    drop(request);
+    let id = match understood {
+        Understood::Message { message, queued } => {
+            state.publisher.publish(queued).await.map_err(Refusal::Unavailable)?;
             endpoint.accepted.increment(1);
+            log(&message, state.endpoints.privacy);
             Some(message.id)
         }
-        Takes::Reports(form) => {
-            let Read { reports, unread } = form.read(&request, &params).map_err(Refusal::Invalid)?;
-            endpoint.accepted.increment(reports::publish(state, endpoint, reports, &request).await?);
+        Understood::Reports { queued, unread } => {
+            let count = queued.len() as u64;
+            state.publisher.publish_all(queued).await.map_err(Refusal::Unavailable)?;
+            endpoint.accepted.increment(count);
             if !unread.is_empty() {
                 // The others are in the queue: a refusal would bring them again, and these with them.
                 note(&Refusal::Invalid(unread), Some(endpoint));
@@ -92,16 +94,38 @@ async fn accept<'e>(
     Ok((id, endpoint.takes.answer()))
 }
 
-async fn publish(state: &State, message: &IncomingMessage, request: &Request) -> Result<(), Refusal> {
-    let headers = traced(request.header(queue_header::TRACEPARENT));
-    let queued = Message::new(&Route::Incoming(message.backend.clone()), message, headers);
-    state.publisher.publish(queued).await.map_err(Refusal::Unavailable)?;
-    let privacy = state.endpoints.privacy;
+/// What a request says, ready for the queue.
+enum Understood {
+    Message { message: IncomingMessage, queued: Message },
+    Reports { queued: Vec<Message>, unread: Vec<Problem> },
+}
+
+fn understand(endpoint: &Endpoint, request: &Request) -> Result<Understood, Refusal> {
+    auth::check_body(&endpoint.auth, request)?;
+    let params = endpoint.takes.params(request);
+    // Before anything is said of them: a stranger is told nothing, and cannot fill the log.
+    auth::check_params(&endpoint.auth, request, params.as_ref().ok())?;
+    let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
+    let traceparent = request.header(queue_header::TRACEPARENT);
+    Ok(match &endpoint.takes {
+        Takes::Messages(form) => {
+            let message = message(endpoint, form.read(params).map_err(Refusal::Invalid)?);
+            let route = Route::Incoming(message.backend.clone());
+            let queued = Message::new(&route, &message, traced(traceparent));
+            Understood::Message { message, queued }
+        }
+        Takes::Reports(form) => {
+            let Read { reports, unread } = form.read(request, &params).map_err(Refusal::Invalid)?;
+            Understood::Reports { queued: reports::queued(&endpoint.backend, reports, traceparent), unread }
+        }
+    })
+}
+
+fn log(message: &IncomingMessage, privacy: Privacy) {
     let (identity, text) = (privacy.show(message.identity.as_str()), privacy.show(&message.text));
     // Some have the number in it.
     let external_id = privacy.show(message.fields.get(EXTERNAL_ID).map_or("", String::as_str));
     tracing::info!(message_id = %message.id, backend = %message.backend, %external_id, %identity, %text, "accepted");
-    Ok(())
 }
 
 /// The message that was read. A provider that repeats it, with its own id of it, gives the same message.
@@ -121,15 +145,14 @@ fn message(endpoint: &Endpoint, reading: Reading) -> IncomingMessage {
 
 /// The answer to what is in the queue, with the id of a message.
 fn success(id: Option<MessageId>, answer: &Answer) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let mut response = Response::default();
+    *response.status_mut() = answer.status;
     // These two have no body, whatever is configured.
-    let mut response = if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
-        status.into_response()
-    } else {
-        let content_type = [(header::CONTENT_TYPE, answer.content_type.as_str())];
-        (status, content_type, answer.body.clone()).into_response()
-    };
-    if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+    if !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        *response.body_mut() = Body::from(answer.body.clone());
+        response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type.clone());
+    }
+    if let Some(id) = id.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
         response.headers_mut().insert("message-id", id);
     }
     response

@@ -1,3 +1,4 @@
+use axum::http::{HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
@@ -183,7 +184,11 @@ fn the_answer_and_the_methods_are_configurable() {
     let form =
         form("methods = ['POST']\nanswer = { status = 202, body = 'ACK/Jasmin', content_type = 'text/x' }\n");
     assert_eq!(form.methods(), [Method::POST]);
-    let expected = Answer { status: 202, content_type: "text/x".to_owned(), body: "ACK/Jasmin".to_owned() };
+    let expected = Answer {
+        status: StatusCode::ACCEPTED,
+        content_type: HeaderValue::from_static("text/x"),
+        body: "ACK/Jasmin".into(),
+    };
     assert_eq!(form.answer(), &expected);
 }
 

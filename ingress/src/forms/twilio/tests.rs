@@ -1,3 +1,4 @@
+use axum::http::{HeaderValue, StatusCode};
 use proptest::prelude::*;
 
 use super::*;
@@ -72,9 +73,9 @@ fn the_answer_is_a_document_without_instructions_and_only_posts_are_taken() {
     let form = form(TWILIO);
     assert_eq!(form.methods(), [Method::POST]);
     let expected = Answer {
-        status: 200,
-        content_type: "text/xml".to_owned(),
-        body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>".to_owned(),
+        status: StatusCode::OK,
+        content_type: HeaderValue::from_static("text/xml"),
+        body: "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>".into(),
     };
     assert_eq!(form.answer(), &expected);
 }
