@@ -4,46 +4,79 @@
 //! case, and ends at a word boundary, so that `echoes of you` is not `echo`. After it comes any mix of white space,
 //! `,`, `;` and `:`, then the rest, kept to the last character, newlines included.
 
+mod word;
+
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
+
+use self::word::Word;
 
 /// A keyword, ready to match.
 #[derive(Clone)]
 pub struct Keyword {
     written: String,
-    rule: Regex,
+    rule: Rule,
+}
+
+/// The rule says the same in both ways.
+#[derive(Clone)]
+enum Rule {
+    /// For a keyword that is plain words, as most are: every message is compared with all of them.
+    Words(Vec<Word>),
+    /// For any other.
+    Expression(Regex),
 }
 
 impl Keyword {
     /// Compiles `keyword`.
     pub fn new(keyword: &str) -> Result<Self, regex::Error> {
-        // Compiled alone first, so that an error speaks of what was written and no parenthesis can close our group.
-        Regex::new(keyword)?;
-        // The word ends where the next character is none of a word, or the keyword's own last character is none.
-        let rule =
-            format!(r"\A\s*(?:{keyword})(?:\b{{end-half}}|\b{{start-half}})[\s,;:]*([^\s,;:][\s\S]*)?\z");
-        let rule = RegexBuilder::new(&rule).case_insensitive(true).build()?;
+        let words: Option<Vec<Word>> = plain_words(keyword).map(Word::new).collect();
+        let rule = match words {
+            Some(words) if !words.is_empty() => Rule::Words(words),
+            _ => Rule::Expression(expression(keyword)?),
+        };
         Ok(Self { written: keyword.to_owned(), rule })
     }
 
     /// What follows the keyword: empty when nothing does, `None` when the text does not start with it.
     #[must_use]
     pub fn rest<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let captures = self.rule.captures(text)?;
-        // Ours is the last group; the keyword may have groups of its own.
-        Some(captures.get(captures.len() - 1).map_or("", |rest| rest.as_str()))
+        match &self.rule {
+            Rule::Words(words) => {
+                let text = text.trim_start();
+                let head = word::head_of(text);
+                let after = words.iter().find_map(|word| word.after(text, head))?;
+                Some(after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':')))
+            }
+            Rule::Expression(rule) => {
+                let captures = rule.captures(text)?;
+                // Ours is the last group; the keyword may have groups of its own.
+                Some(captures.get(captures.len() - 1).map_or("", |rest| rest.as_str()))
+            }
+        }
     }
 
     /// The alternatives of a keyword that is plain words: `register`, `reg`, `join`. Nothing for any other expression.
     #[must_use]
     pub fn words(&self) -> Vec<&str> {
-        if regex::escape(&self.written.replace('|', "")) == self.written.replace('|', "") {
-            self.written.split('|').collect()
-        } else {
-            Vec::new()
-        }
+        plain_words(&self.written).collect()
     }
+}
+
+/// The alternatives of `keyword`, if they are plain words.
+fn plain_words(keyword: &str) -> impl Iterator<Item = &str> {
+    let text = keyword.replace('|', "");
+    (regex::escape(&text) == text).then(|| keyword.split('|')).into_iter().flatten()
+}
+
+/// The whole rule as one regular expression.
+fn expression(keyword: &str) -> Result<Regex, regex::Error> {
+    // Compiled alone first, so that an error speaks of what was written and no parenthesis can close our group.
+    Regex::new(keyword)?;
+    // The word ends where the next character is none of a word, or the keyword's own last character is none.
+    let rule = format!(r"\A\s*(?:{keyword})(?:\b{{end-half}}|\b{{start-half}})[\s,;:]*([^\s,;:][\s\S]*)?\z");
+    RegexBuilder::new(&rule).case_insensitive(true).build()
 }
 
 impl fmt::Display for Keyword {
@@ -66,6 +99,15 @@ mod tests {
 
     fn rest<'t>(keyword: &str, text: &'t str) -> Option<&'t str> {
         Keyword::new(keyword).unwrap().rest(text)
+    }
+
+    /// The character, or what it is in the other case.
+    fn in_case((character, other): (char, bool)) -> Vec<char> {
+        match other {
+            false => vec![character],
+            true if character.is_lowercase() => character.to_uppercase().collect(),
+            true => character.to_lowercase().collect(),
+        }
     }
 
     #[test]
@@ -123,6 +165,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_words_match_as_their_expression_does(
+            keyword in "[kKsS\u{17f}\u{212a}\u{3c3}\u{3c2}\u{3b9}\u{df}\u{1e9e}i\u{130}\u{131}\u{93e}_5\", @/|]{1,6}",
+            start in r"\s{0,2}",
+            case in any::<[bool; 6]>(),
+            tail in "[kS_5 ,:@\u{93e}\u{a0}\u{200d}]{0,4}",
+            other in any::<String>(),
+        ) {
+            let rule = expression(&keyword).unwrap();
+            let by_expression = |text: &str| {
+                let captures = rule.captures(text)?;
+                Some(captures.get(1).map_or("", |rest| rest.as_str()).to_owned())
+            };
+            let keyword = Keyword::new(&keyword).unwrap();
+            for word in keyword.words().into_iter().chain([other.as_str()]) {
+                let word: String = word.chars().zip(case.into_iter().cycle()).flat_map(in_case).collect();
+                let text = format!("{start}{word}{tail}");
+                prop_assert_eq!(keyword.rest(&text).map(str::to_owned), by_expression(&text), "{:?}", text);
+            }
+        }
+
         #[test]
         fn any_rest_that_starts_with_no_separator_survives(rest_text in r"[^\s,;:][\s\S]*", separators in r"[\s,;:]{1,5}") {
             let text = format!("echo{separators}{rest_text}");
