@@ -28,16 +28,19 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt,
+    future::{self, BoxFuture, Either},
+};
 use shared::{
     clock::UnixMillis,
-    config::{self, Config},
+    config::{self, Config, apps::Phase},
     lifecycle::Failure,
     message::{BackendName, Identity, IncomingMessage, MAX_IDENTITIES, MessageId, OutgoingMessage},
     report::State,
     template::Template,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::draft::Draft;
 use self::hook::Hook;
@@ -66,6 +69,12 @@ pub enum StepError {
 pub trait App: Send + Sync {
     /// The name, for logs and metrics.
     fn name(&self) -> &str;
+
+    /// Whether it takes part in `phase`. This is asked once, at the start; in a phase that it takes no part in it is not called.
+    /// That it takes part in all is always right, and costs each message a call that does nothing.
+    fn takes_part_in(&self, _phase: Phase) -> bool {
+        true
+    }
 
     /// The first phase: may stop the message, which then reaches no other phase. Replies made before are still sent.
     fn filter<'a>(&'a self, _context: &'a mut Context<'_>) -> Step<'a, Filter> {
@@ -150,14 +159,20 @@ impl<'a, T> Step<'a, T> {
         Self::Later(Box::pin(future))
     }
 
-    /// The result, unless it is not there at `deadline`.
-    pub(crate) async fn done_by(self, deadline: Instant) -> Result<T, StepError> {
+    /// The result, unless it is not there at `deadline`. Of the many steps that do not wait none is as large as a timer.
+    pub(crate) fn done_by(
+        self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<T, StepError>> + Send + use<'a, T>
+    where
+        T: Send + 'a,
+    {
         match self {
-            Self::Ready(result) => result.map_err(StepError::Failed),
-            Self::Later(future) => match tokio::time::timeout_at(deadline, future).await {
-                Ok(result) => result.map_err(StepError::Failed),
-                Err(_elapsed) => Err(StepError::OverTime),
-            },
+            Self::Ready(result) => Either::Left(future::ready(result.map_err(StepError::Failed))),
+            Self::Later(future) => Either::Right(Box::pin(timeout_at(deadline, future).map(|done| {
+                let result = done.map_err(|_elapsed| StepError::OverTime)?;
+                result.map_err(StepError::Failed)
+            }))),
         }
     }
 }
@@ -209,8 +224,10 @@ impl<'r> Context<'r> {
 
     /// Sends to anybody, through any backend. Identities that repeat are sent to once; none at all is no message.
     pub fn send(&mut self, backend: BackendName, mut identities: Vec<Identity>, text: impl Into<String>) {
-        let mut seen = HashSet::new();
-        identities.retain(|identity| seen.insert(identity.clone()));
+        if identities.len() > 1 {
+            let mut seen = HashSet::new();
+            identities.retain(|identity| seen.insert(identity.clone()));
+        }
         if identities.is_empty() {
             tracing::warn!(message_id = %self.message.id, %backend, "an app sends a message to nobody");
         }

@@ -74,6 +74,8 @@ impl RouteError {
 /// The apps, in order.
 pub struct Router {
     apps: Vec<Box<dyn App>>,
+    /// Which of them take part in each phase: of a hundred apps most take part in one.
+    by_phase: [Vec<usize>; Phase::ALL.len()],
     project_name: String,
     app_timeout: Duration,
 }
@@ -83,7 +85,13 @@ impl Router {
     #[must_use]
     pub fn new(apps: Vec<Box<dyn App>>, config: &Config) -> Self {
         let (project_name, app_timeout) = (config.project_name.clone(), config.dispatcher.app_timeout);
-        Self { apps, project_name, app_timeout }
+        let by_phase = Phase::ALL
+            .map(|phase| (0..apps.len()).filter(|&index| apps[index].takes_part_in(phase)).collect());
+        Self { apps, by_phase, project_name, app_timeout }
+    }
+
+    fn apps_in(&self, phase: Phase) -> impl DoubleEndedIterator<Item = &dyn App> {
+        self.by_phase[phase as usize].iter().map(|&index| self.apps[index].as_ref())
     }
 
     /// Runs `message` through all phases; it is the `attempt`th time that this is done.
@@ -110,7 +118,7 @@ impl Router {
         let tell = async |app: &dyn App| {
             app.report(report).done_by(deadline).await.map_err(failed(app, Phase::Report))
         };
-        let told = join_all(self.apps.iter().map(|app| tell(app.as_ref()))).await;
+        let told = join_all(self.apps_in(Phase::Report).map(tell)).await;
         // What may be mended is tried again, whoever else took too long.
         let failure = told.into_iter().filter_map(Result::err).min_by_key(RouteError::is_over_time);
         failure.map_or(Ok(()), Err)
@@ -121,35 +129,32 @@ impl Router {
         context: &mut Context<'_>,
         deadline: Instant,
     ) -> Result<Outcome<'_>, RouteError> {
-        for app in &self.apps {
-            let filtered =
-                app.filter(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Filter))?;
+        for app in self.apps_in(Phase::Filter) {
+            let filtered = app.filter(context).done_by(deadline).await.map_err(failed(app, Phase::Filter))?;
             if filtered == Filter::Stop {
                 // Replies that were made before are sent all the same: an app may say why it stops a message.
                 return Ok(Outcome::Filtered(app.name()));
             }
         }
-        for app in &self.apps {
-            app.parse(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Parse))?;
+        for app in self.apps_in(Phase::Parse) {
+            app.parse(context).done_by(deadline).await.map_err(failed(app, Phase::Parse))?;
         }
         let outcome = self.claim(context, deadline).await?;
-        for app in &self.apps {
-            app.cleanup(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Cleanup))?;
+        for app in self.apps_in(Phase::Cleanup) {
+            app.cleanup(context).done_by(deadline).await.map_err(failed(app, Phase::Cleanup))?;
         }
         Ok(outcome)
     }
 
     async fn claim(&self, context: &mut Context<'_>, deadline: Instant) -> Result<Outcome<'_>, RouteError> {
-        for app in &self.apps {
-            let claim =
-                app.handle(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Handle))?;
+        for app in self.apps_in(Phase::Handle) {
+            let claim = app.handle(context).done_by(deadline).await.map_err(failed(app, Phase::Handle))?;
             if claim == Claim::Handled {
                 return Ok(Outcome::Handled { app: app.name(), phase: Phase::Handle });
             }
         }
-        for app in &self.apps {
-            let claim =
-                app.default(context).done_by(deadline).await.map_err(failed(app.as_ref(), Phase::Default))?;
+        for app in self.apps_in(Phase::Default) {
+            let claim = app.default(context).done_by(deadline).await.map_err(failed(app, Phase::Default))?;
             if claim == Claim::Handled {
                 return Ok(Outcome::Handled { app: app.name(), phase: Phase::Default });
             }
@@ -178,7 +183,7 @@ impl Router {
         mut draft: Draft,
         deadline: Instant,
     ) -> Result<OutgoingMessage, Cancelled<'_>> {
-        for app in self.apps.iter().rev() {
+        for app in self.apps_in(Phase::Outgoing).rev() {
             let (message_id, name, before) = (draft.id(), app.name(), draft.clone());
             match app.outgoing(&mut draft).done_by(deadline).await {
                 Ok(Outgoing::Send) if !draft.identities().is_empty() => {}
@@ -212,8 +217,7 @@ fn drop_replies(context: &mut Context<'_>) -> usize {
 }
 
 fn failed(app: &dyn App, phase: Phase) -> impl FnOnce(StepError) -> RouteError {
-    let app = app.name().to_owned();
-    move |source| RouteError { app, phase, source }
+    move |source| RouteError { app: app.name().to_owned(), phase, source }
 }
 
 #[cfg(test)]

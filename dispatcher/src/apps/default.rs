@@ -1,6 +1,6 @@
 //! The `default` app: answers what no other app claimed.
 
-use shared::template::Template;
+use shared::{config::apps::Phase, template::Template};
 
 use super::{App, Claim, Context, Step};
 
@@ -17,6 +17,10 @@ impl Default {
 impl App for Default {
     fn name(&self) -> &'static str {
         "default"
+    }
+
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        phase == Phase::Default
     }
 
     fn default<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {

@@ -1,6 +1,9 @@
 //! The `echo` app: sends back what follows the word `echo`.
 
-use shared::{config::apps::ECHO_HELP, keyword::Keyword};
+use shared::{
+    config::apps::{ECHO_HELP, Phase},
+    keyword::Keyword,
+};
 
 use super::{App, Claim, Context, Step};
 
@@ -17,6 +20,10 @@ impl Echo {
 impl App for Echo {
     fn name(&self) -> &'static str {
         "echo"
+    }
+
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        phase == Phase::Handle
     }
 
     fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {

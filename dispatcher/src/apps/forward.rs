@@ -14,6 +14,10 @@ impl App for Forward {
         self.0.name()
     }
 
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        self.0.is_called_in(phase)
+    }
+
     fn parse<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, ()> {
         if !self.0.is_called_in(Phase::Parse) {
             return Step::ready(());

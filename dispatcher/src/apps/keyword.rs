@@ -1,6 +1,6 @@
 //! The `keyword` app: RapidSMS's `KeywordHandler`, its replies from the configuration.
 
-use shared::{keyword::Keyword, template::Template};
+use shared::{config::apps::Phase, keyword::Keyword, template::Template};
 
 use super::{App, Claim, Context, Step};
 
@@ -20,6 +20,10 @@ impl Handler {
 impl App for Handler {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        phase == Phase::Handle
     }
 
     fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {

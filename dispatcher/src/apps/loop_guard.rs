@@ -14,7 +14,7 @@ use std::{
 
 use shared::{
     clock::UnixMillis,
-    config::apps::loop_guard::LoopGuard as Settings,
+    config::apps::{Phase, loop_guard::LoopGuard as Settings},
     message::{BackendName, Identity, IncomingMessage, MessageId},
 };
 
@@ -119,6 +119,10 @@ impl Memory {
 impl App for LoopGuard {
     fn name(&self) -> &'static str {
         "loop-guard"
+    }
+
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        phase == Phase::Filter
     }
 
     fn filter<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Filter> {

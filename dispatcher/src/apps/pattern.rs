@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use regex::Captures;
-use shared::{config::apps::Pattern, template::Template};
+use shared::{
+    config::apps::{Pattern, Phase},
+    template::Template,
+};
 
 use super::{App, Claim, Context, Step};
 
@@ -22,6 +25,10 @@ impl Handler {
 impl App for Handler {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        phase == Phase::Handle
     }
 
     fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {

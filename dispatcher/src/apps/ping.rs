@@ -1,5 +1,7 @@
 //! The `ping` app: answers `pong` to exactly `ping`.
 
+use shared::config::apps::Phase;
+
 use super::{App, Claim, Context, Step};
 
 pub(super) struct Ping;
@@ -7,6 +9,10 @@ pub(super) struct Ping;
 impl App for Ping {
     fn name(&self) -> &'static str {
         "ping"
+    }
+
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        phase == Phase::Handle
     }
 
     fn handle<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Claim> {

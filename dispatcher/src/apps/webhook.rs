@@ -33,6 +33,10 @@ impl App for Webhook {
         self.0.name()
     }
 
+    fn takes_part_in(&self, phase: Phase) -> bool {
+        self.0.is_called_in(phase)
+    }
+
     fn filter<'a>(&'a self, context: &'a mut Context<'_>) -> Step<'a, Filter> {
         if !self.0.is_called_in(Phase::Filter) {
             return Step::ready(Filter::Pass);

@@ -15,6 +15,8 @@ use crate::{
 
 mod outgoing;
 
+mod partial;
+
 fn incoming(text: &str) -> IncomingMessage {
     IncomingMessage {
         id: MessageId(uuid::Uuid::from_u128(7)),
