@@ -81,14 +81,14 @@ impl Publisher {
     }
 
     /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`
-    /// is over. What the broker has not seen by then is not sent any more.
+    /// is over. What was not begun by then is not sent any more.
     pub(super) async fn publish_in_time(&self, message: Message) -> Result<(), PublishError> {
         let wait = self.link.publish_wait;
         let published = tokio::time::timeout(wait, self.publish(message, Destination::Back)).await;
         published.unwrap_or(Err(PublishError::Timeout(wait)))
     }
 
-    /// Returns when the message is confirmed at `destination`, or surely never will be.
+    /// Returns when the message is confirmed at `destination`, or when nobody will ever know whether it is.
     pub(super) async fn publish(
         &self,
         message: Message,
@@ -139,7 +139,7 @@ impl Publisher {
     }
 }
 
-/// A publish whose frames lapin has, with the room that it takes.
+/// A publish, whose frames lapin has from the first poll on, with the room that it takes.
 struct OnItsWay {
     confirm: BoxFuture<'static, lapin::Result<Confirmation>>,
     _room: OwnedSemaphorePermit,
@@ -288,16 +288,22 @@ async fn look_after(
     let drained = async {
         link.closing.cancelled().await;
         sessions.send_replace(None);
-        session.room.acquire_many(MAX_IN_FLIGHT).await.is_ok()
+        let all = session.room.acquire_many(MAX_IN_FLIGHT).await;
+        // Before it is given back: nothing begins any more.
+        session.room.close();
+        drop(all);
     };
     tokio::pin!(drained);
     loop {
         tokio::select! {
-            _ = &mut drained => return Ok(()),
+            () = &mut drained => return Ok(()),
             Some(OnItsWay { confirm, _room: room }) = left.recv() => {
                 abandoned.push(async move { (confirm.await, room) });
             }
-            Some(_) = abandoned.next(), if !abandoned.is_empty() => {}
+            Some((confirmed, _room)) = abandoned.next(), if !abandoned.is_empty() => {
+                // Nobody is told any more.
+                drop(answer(confirmed, session));
+            }
             _ = look.tick() => {
                 if !session.channel.status().connected() {
                     return Err(SessionError::Lost);

@@ -101,7 +101,7 @@ impl Topology {
         }
     }
 
-    /// The topic exchange that everything is published to.
+    /// The topic exchange, which leads to every queue that is worked on.
     pub(super) fn exchange(&self) -> ShortString {
         self.prefix.as_str().into()
     }
