@@ -6,6 +6,7 @@ use super::QueueName;
 use crate::message::BackendName;
 
 /// The bindings of one configuration, with every queue's name made once.
+#[derive(Clone, Debug)]
 pub(super) struct Routes {
     incoming: Arc<str>,
     reports: Arc<str>,

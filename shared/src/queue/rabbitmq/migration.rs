@@ -34,7 +34,6 @@ use crate::{
     queue::{
         Message, QueueName,
         dead_letters::{Action, DeadQueue, Letter, MAX_REPLAYS, Visit},
-        routes::Routes,
     },
 };
 
@@ -66,7 +65,7 @@ pub async fn migrate(config: &Config, queue: &str) -> Result<Migrated, Failure> 
     };
     let operator = Operator::connect(url, config).await?;
     let migrated = match Migration::new(&operator, queue) {
-        Some(migration) => migration.run(config).await,
+        Some(migration) => migration.run().await,
         None => Err(refusal(format!(
             "{queue} is no queue of this configuration; write its whole name, such as {}, and see queue.prefix, \
              queue.retry and the backends",
@@ -130,7 +129,7 @@ impl<'o> Migration<'o> {
         Some(Self { operator, before, waiting: waiting(&source.queue), source })
     }
 
-    async fn run(&self, config: &Config) -> Result<Migrated, Failure> {
+    async fn run(&self) -> Result<Migrated, Failure> {
         self.refuse_others().await?;
         self.refuse_consumers().await?;
         let changed = !self.declare().await?;
@@ -145,7 +144,7 @@ impl<'o> Migration<'o> {
             }
         }
         let back = self.bring_back().await?;
-        Ok(Migrated { changed, messages: back + self.replay_unrouted(config).await? })
+        Ok(Migrated { changed, messages: back + self.replay_unrouted().await? })
     }
 
     /// Two migrations of a queue would delete it while the other one holds messages of it, which are in no count.
@@ -332,23 +331,13 @@ impl<'o> Migration<'o> {
     }
 
     /// Brings back what came while the queue was away.
-    async fn replay_unrouted(&self, config: &Config) -> Result<usize, Failure> {
+    async fn replay_unrouted(&self) -> Result<usize, Failure> {
         if self.has_own_exchange() {
             return Ok(0);
         }
-        let backends: Vec<_> = config.backends.keys().cloned().collect();
-        let routes = Routes::new(&backends);
         let mut decide = |letter: &Letter| {
-            let route = &letter.message.route;
-            let name = routes.queue(route);
-            // The key of an outgoing message is the name of its queue.
-            let name = if name.starts_with("outgoing.") {
-                self.operator.topology.key(route)
-            } else {
-                (*name).into()
-            };
-            let queue = format!("{}.{name}", config.queue.prefix);
-            let is_meant = queue == self.source.queue.as_str() && letter.replays() < MAX_REPLAYS;
+            let queue = self.operator.topology.front(&letter.message.route);
+            let is_meant = queue == self.source.queue && letter.replays() < MAX_REPLAYS;
             if is_meant { Action::Replay } else { Action::Keep }
         };
         let visit = Visit { dead_queue: DeadQueue::Unrouted, began: clock::now(), decide: &mut decide };
