@@ -14,7 +14,7 @@ use shared::{
 };
 use tokio::time::Instant;
 
-use crate::apps::{App, Claim, Context, DeliveryReport, Draft, Filter, Outgoing, StepError};
+use crate::apps::{App, Claim, Context, DeliveryReport, Draft, Filter, Outgoing, Step, StepError};
 
 /// What became of an incoming message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,16 +147,19 @@ impl Router {
     }
 
     async fn claim(&self, context: &mut Context<'_>, deadline: Instant) -> Result<Outcome<'_>, RouteError> {
-        for app in self.apps_in(Phase::Handle) {
-            let claim = app.handle(context).done_by(deadline).await.map_err(failed(app, Phase::Handle))?;
-            if claim == Claim::Handled {
-                return Ok(Outcome::Handled { app: app.name(), phase: Phase::Handle });
-            }
-        }
-        for app in self.apps_in(Phase::Default) {
-            let claim = app.default(context).done_by(deadline).await.map_err(failed(app, Phase::Default))?;
-            if claim == Claim::Handled {
-                return Ok(Outcome::Handled { app: app.name(), phase: Phase::Default });
+        for phase in [Phase::Handle, Phase::Default] {
+            for app in self.apps_in(phase) {
+                let step = if phase == Phase::Handle { app.handle(context) } else { app.default(context) };
+                let claim = match step {
+                    // Each message asks a hundred apps, and all but one pass: no future is made for that.
+                    Step::Ready(Ok(claim)) => claim,
+                    step @ (Step::Ready(_) | Step::Later(_)) => {
+                        step.done_by(deadline).await.map_err(failed(app, phase))?
+                    }
+                };
+                if claim == Claim::Handled {
+                    return Ok(Outcome::Handled { app: app.name(), phase });
+                }
             }
         }
         Ok(Outcome::Unclaimed)

@@ -50,14 +50,17 @@ pub enum Route {
     Report(BackendName),
 }
 
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Incoming(backend) => write!(f, "incoming.{backend}"),
-            Self::Submit(backend) => write!(f, "submit.{backend}"),
-            Self::Outgoing(backend) => write!(f, "outgoing.{backend}"),
-            Self::Report(backend) => write!(f, "report.{backend}"),
-        }
+impl Route {
+    /// As it is written.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let (what, backend) = match self {
+            Self::Incoming(backend) => ("incoming.", backend),
+            Self::Submit(backend) => ("submit.", backend),
+            Self::Outgoing(backend) => ("outgoing.", backend),
+            Self::Report(backend) => ("report.", backend),
+        };
+        [what, backend.as_str()].concat()
     }
 }
 

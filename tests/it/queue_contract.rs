@@ -115,7 +115,7 @@ impl Bench {
 fn message(id: &str, route: &str) -> Message {
     Message {
         id: id.to_owned(),
-        kind: "incoming.v1".to_owned(),
+        kind: "incoming.v1".into(),
         route: route.to_owned(),
         body: format!("body of {id} \u{263a}").into(),
         published_at: UnixMillis(1_790_000_000_000),

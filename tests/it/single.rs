@@ -60,7 +60,7 @@ impl Process {
     pub(crate) async fn publish(&self, id: &str, route: &str) -> Result<()> {
         let message = Message {
             id: id.to_owned(),
-            kind: "outgoing.v1".to_owned(),
+            kind: "outgoing.v1".into(),
             route: route.to_owned(),
             body: "{}".into(),
             published_at: UnixMillis(0),

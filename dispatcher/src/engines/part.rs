@@ -93,6 +93,11 @@ impl<'m> Part<'m> {
 
     /// Divides it into the identities that `is` picks and the others. A side without any is nothing.
     pub(crate) fn divide(&self, is: impl Fn(&Pair<'m>) -> bool) -> (Option<Self>, Option<Self>) {
+        if self.places.len() == 1 {
+            // As most are: no half has places of its own.
+            let whole = Some(self.clone());
+            return if self.pairs().all(|pair| is(&pair)) { (whole, None) } else { (None, whole) };
+        }
         let (mut picked, mut others) = (Vec::new(), Vec::new());
         for pair in self.pairs() {
             if is(&pair) { &mut picked } else { &mut others }.push(pair.place);

@@ -59,12 +59,16 @@ impl Fields {
             return Err(vec![Problem::new(field, "more than one message: one request is wanted for each")]);
         }
         let mut problems = Vec::new();
-        let mut values = BTreeMap::new();
+        let mut reading = Reading::default();
         for field in &self.all {
             let limit = if field.name == "identity" { self.max_identity } else { self.max_text };
             let value = params.text(&field.parameter).map_err(|rule| Problem::new(&field.parameter, rule));
             match value.and_then(|value| check(field, value.as_deref(), limit)) {
-                Ok(Some(value)) => drop(values.insert(field.name.clone(), value)),
+                Ok(Some(value)) => match field.name.as_str() {
+                    "identity" => reading.identity = value,
+                    "text" => reading.text = value,
+                    name => drop(reading.fields.insert(name.to_owned(), value)),
+                },
                 Ok(None) => {}
                 Err(problem) => problems.push(problem),
             }
@@ -72,9 +76,7 @@ impl Fields {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let identity = values.remove("identity").unwrap_or_default();
-        let text = values.remove("text").unwrap_or_default();
-        Ok(Reading { identity, text, fields: values, no_reply: false })
+        Ok(reading)
     }
 }
 

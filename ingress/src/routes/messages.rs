@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::{
     body::Body,
     extract::{ConnectInfo, State as Extract},
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -25,6 +25,9 @@ use crate::{
     refusal::{Problem, Refusal, refused},
     request::Request,
 };
+
+/// The header of an answer that has the id of the message.
+const MESSAGE_ID: HeaderName = HeaderName::from_static("message-id");
 
 /// Any request on the public listener.
 pub async fn receive_message(
@@ -153,7 +156,7 @@ fn success(id: Option<MessageId>, answer: &Answer) -> Response {
         response.headers_mut().insert(header::CONTENT_TYPE, answer.content_type.clone());
     }
     if let Some(id) = id.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
-        response.headers_mut().insert("message-id", id);
+        response.headers_mut().insert(MESSAGE_ID, id);
     }
     response
 }

@@ -264,7 +264,7 @@ mod tests {
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         let message = Message {
             id: "019a".to_owned(),
-            kind: "outgoing.v1".to_owned(),
+            kind: "outgoing.v1".into(),
             route: route.to_owned(),
             body: r#"{"text":"hello"}"#.into(),
             published_at: UnixMillis(1_789_999_999_000),

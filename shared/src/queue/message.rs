@@ -1,6 +1,6 @@
 //! [`Message`]: what lies in a queue, and the headers that it has.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ pub struct Message {
     /// The id, the same on every copy. Empty only on what others published.
     pub id: String,
     /// The payload's type and version.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// The routing key; kept on the whole way, so that a replay finds its queue.
     pub route: String,
     /// The envelope. Never changed by a move.
@@ -81,8 +81,8 @@ impl Message {
     pub fn new<P: Payload>(route: &Route, payload: &P, headers: Headers) -> Self {
         Self {
             id: payload.id().to_string(),
-            kind: P::TYPE.to_owned(),
-            route: route.to_string(),
+            kind: P::TYPE.into(),
+            route: route.key(),
             body: envelope::encode(payload),
             published_at: clock::now(),
             headers,

@@ -142,7 +142,7 @@ mod tests {
     fn message() -> Message {
         Message {
             id: "1".to_owned(),
-            kind: "outgoing.v1".to_owned(),
+            kind: "outgoing.v1".into(),
             route: "outgoing.b".to_owned(),
             body: "{}".into(),
             published_at: UnixMillis(0),

@@ -28,6 +28,8 @@ pub(super) struct Blueprint {
     backend: String,
     method: Method,
     url: Template,
+    /// The URL, when no value stands in it.
+    fixed: Option<Url>,
     content: Content,
     headers: Vec<(String, Template)>,
     basic: Option<HeaderValue>,
@@ -43,6 +45,11 @@ impl Blueprint {
         Self {
             backend: name.to_string(),
             method,
+            fixed: if http.url.names().next().is_none() {
+                parse(&http.url.render(|_| None)).ok()
+            } else {
+                None
+            },
             url: http.url.clone(),
             content: http.content.clone(),
             headers: http.headers.clone(),
@@ -64,11 +71,10 @@ impl Blueprint {
         };
         let in_url =
             |name: &str| value(name).map(|value| utf8_percent_encode(&value, IN_URL).to_string().into());
-        let url = self.url.render(in_url);
-        if has_dot_segment(&url) {
-            return Err(unusable("the path of the URL"));
-        }
-        let mut url = Url::parse(&url).map_err(|_| unusable("the URL"))?;
+        let mut url = match &self.fixed {
+            Some(url) => url.clone(),
+            None => parse(&self.url.render(in_url))?,
+        };
         let body = match &self.content {
             Content::None => None,
             Content::Query(parameters) => {
@@ -104,6 +110,13 @@ impl Blueprint {
         }
         Ok(request)
     }
+}
+
+fn parse(url: &str) -> Result<Url, SendError> {
+    if has_dot_segment(url) {
+        return Err(unusable("the path of the URL"));
+    }
+    Url::parse(url).map_err(|_| unusable("the URL"))
 }
 
 /// Whether a segment of the path is `.` or `..`, which would be resolved away, and a neighbour with it. No encoding

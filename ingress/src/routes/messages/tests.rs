@@ -77,7 +77,7 @@ async fn a_message_is_published_and_then_answered_with_ok() {
 
     let published = service.queue.published.lock().unwrap();
     let [message] = &published[..] else { panic!("{published:?}") };
-    assert_eq!((message.route.as_str(), message.kind.as_str()), ("incoming.b", "incoming.v1"));
+    assert_eq!((message.route.as_str(), &*message.kind), ("incoming.b", "incoming.v1"));
     assert_eq!(shared::trace::trace_id(&message.headers["traceparent"]), shared::trace::trace_id(parent));
     let incoming: IncomingMessage = envelope::decode(&message.body).unwrap();
     assert_eq!((incoming.identity.as_str(), incoming.text.as_str()), ("1", "echo hello"));

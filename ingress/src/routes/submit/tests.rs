@@ -98,7 +98,7 @@ async fn a_message_is_published_and_then_answered_with_its_id() {
         (response.status().as_u16(), &answer["recipients"], &answer["messages"]),
         (202, &2.into(), &serde_json::json!([message.id]))
     );
-    assert_eq!((message.route.as_str(), message.kind.as_str()), ("submit.b", "submit.v1"));
+    assert_eq!((message.route.as_str(), &*message.kind), ("submit.b", "submit.v1"));
     assert_eq!(shared::trace::trace_id(&message.headers["traceparent"]), shared::trace::trace_id(parent));
     let submitted: SubmittedMessage = envelope::decode(&message.body).unwrap();
     assert_eq!((submitted.caller.as_str(), submitted.text.as_str()), ("survey", "hello"));

@@ -111,7 +111,7 @@ pub(super) mod tests {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let message = Message {
             id: id.to_owned(),
-            kind: "outgoing.v1".to_owned(),
+            kind: "outgoing.v1".into(),
             route: route.to_owned(),
             body: "{}".into(),
             published_at: UnixMillis(5),

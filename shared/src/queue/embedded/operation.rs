@@ -1,6 +1,6 @@
 //! What the rest of the process asks of the thread that owns the file.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -60,7 +60,7 @@ impl Settlement {
 pub(super) struct Row {
     pub(super) queue: Arc<str>,
     pub(super) id: String,
-    pub(super) kind: String,
+    pub(super) kind: Cow<'static, str>,
     pub(super) route: String,
     pub(super) body: Bytes,
     pub(super) published_at: i64,

@@ -112,7 +112,7 @@ pub(super) const MESSAGE: &str = "id, kind, route, published_at, headers, body";
 pub(super) fn message(row: &rusqlite::Row<'_>, first: usize) -> Result<Message> {
     Ok(Message {
         id: row.get(first)?,
-        kind: row.get(first + 1)?,
+        kind: row.get::<_, String>(first + 1)?.into(),
         route: row.get(first + 2)?,
         published_at: UnixMillis(row.get::<_, i64>(first + 3)?.try_into().unwrap_or(0)),
         headers: headers_from_text(row.get_ref(first + 4)?.as_str()?),

@@ -106,7 +106,7 @@ fn policy(delay: Duration) -> RetryPolicy {
 fn message(id: &str, route: &str) -> Message {
     Message {
         id: id.to_owned(),
-        kind: "outgoing.v1".to_owned(),
+        kind: "outgoing.v1".into(),
         route: route.to_owned(),
         body: format!("{{\"id\":\"{id}\"}}").into(),
         published_at: clock::now(),

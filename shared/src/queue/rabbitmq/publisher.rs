@@ -184,11 +184,11 @@ fn publish(
 ) -> BoxFuture<'static, lapin::Result<Confirmation>> {
     let topology = &link.topology;
     let (exchange, key) = (topology.destination(destination, &message.route), topology.key(&message.route));
+    let (body, properties) = wire::content(message);
     Box::pin(async move {
-        let properties = wire::properties(&message);
         let options = BasicPublishOptions::default();
         #[expect(clippy::disallowed_methods, reason = "this is the place the ban points to")]
-        let written = session.channel.basic_publish(exchange, key, options, &message.body, properties).await;
+        let written = session.channel.basic_publish(exchange, key, options, &body, properties).await;
         written?.await
     })
 }

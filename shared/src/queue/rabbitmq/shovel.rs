@@ -211,10 +211,11 @@ impl<'o> Shovel<'o> {
         if self.operator.connection.status().blocked() {
             return Err(SessionError::Blocked);
         }
-        let (key, properties) = (self.operator.topology.key(&message.route), wire::properties(message));
+        let key = self.operator.topology.key(&message.route);
+        let (body, properties) = wire::content(message.clone());
         let options = BasicPublishOptions::default();
         #[expect(clippy::disallowed_methods, reason = "the confirm is awaited before the acknowledgement")]
-        let written = self.publishing.basic_publish(exchange, key, options, &message.body, properties);
+        let written = self.publishing.basic_publish(exchange, key, options, &body, properties);
         let confirm = patiently(written).await?;
         self.in_flight.push(Box::pin(async move { (tag, confirm.await) }));
         Ok(())

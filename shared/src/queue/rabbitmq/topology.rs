@@ -1,6 +1,10 @@
 //! Every exchange and queue on the broker, and why each has the arguments it has. Pure; `declaration.rs` declares them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use lapin::{
     ExchangeKind,
@@ -36,6 +40,8 @@ pub(super) struct Topology {
     backends: BTreeMap<BackendName, Consumers>,
     ladder: Vec<Duration>,
     routes: Routes,
+    /// The exchange in front of each queue that is worked on, by the queue's name without the prefix.
+    fronts: HashMap<Arc<str>, ShortString>,
 }
 
 /// How many processes may consume a backend's queue at a time.
@@ -93,14 +99,18 @@ impl Topology {
     pub(super) fn new(config: &Config) -> Self {
         let consumers = |limited: bool| if limited { Consumers::Single } else { Consumers::Many };
         let backends = config.backends.iter();
-        Self {
+        let mut topology = Self {
             prefix: config.queue.prefix.clone(),
             backends: backends
                 .map(|(name, backend)| (name.clone(), consumers(backend.rate.is_some())))
                 .collect(),
             ladder: config.queue.retry.clone(),
             routes: Routes::new(&config.backends.keys().cloned().collect::<Vec<_>>()),
-        }
+            fronts: HashMap::new(),
+        };
+        let front = |(name, _): (QueueName, _)| (name.to_string().into(), topology.queue(&name));
+        topology.fronts = topology.work_queues().into_iter().map(front).collect();
+        topology
     }
 
     /// The topic exchange, which leads to every queue that is worked on.
@@ -162,13 +172,7 @@ impl Topology {
     /// The exchange in front of the queue that the route leads to. Through the topic exchange a message costs the broker nearly
     /// twice as much (decision 0013), so that one is for what has no queue here, for the ladder, and for others who publish.
     pub(super) fn front(&self, route: &str) -> ShortString {
-        if !self.routes.leads(route) {
-            return self.exchange();
-        }
-        let name = self.routes.queue(route);
-        // The key of an outgoing message is the name of its queue.
-        let key = name.starts_with(OUTGOING).then(|| self.key(route));
-        format!("{}.{}", self.prefix, key.as_ref().map_or(&*name, ShortString::as_str)).into()
+        self.fronts.get(&*self.routes.queue(route)).cloned().unwrap_or_else(|| self.exchange())
     }
 
     /// Every queue in the order of its declaration, with its exchange and the keys that bind it.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use lapin::{
     BasicProperties,
     message::Delivery,
-    types::{AMQPValue, FieldTable, LongString, ShortString},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 
 use super::{
@@ -20,19 +20,21 @@ use crate::clock::UnixMillis;
 /// AMQP's delivery mode for a message that survives the broker.
 const PERSISTENT: u8 = 2;
 
-/// The properties of `message`.
-pub(super) fn properties(message: &Message) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    for (name, value) in &message.headers {
-        headers.insert(name.as_str().into(), AMQPValue::LongString(LongString::from(value.as_str())));
+/// The body and the properties of `message`.
+pub(super) fn content(message: Message) -> (Bytes, BasicProperties) {
+    let Message { id, kind, body, published_at, headers, .. } = message;
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        table.insert(name.into(), AMQPValue::LongString(value.into()));
     }
-    BasicProperties::default()
+    let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
-        .with_message_id(message.id.as_str().into())
-        .with_type(message.kind.as_str().into())
-        .with_timestamp(message.published_at.seconds())
-        .with_headers(headers)
+        .with_message_id(id.into())
+        .with_type(kind.into_owned().into())
+        .with_timestamp(published_at.seconds())
+        .with_headers(table);
+    (body, properties)
 }
 
 /// The message of `delivery`. Whatever the broker added (`x-death` and the like) is left behind: a copied `x-death` makes
@@ -44,7 +46,7 @@ pub(super) fn message(delivery: &mut Delivery) -> Message {
     };
     Message {
         id: text(properties.message_id()),
-        kind: text(properties.kind()),
+        kind: text(properties.kind()).into(),
         route: topology::route(delivery.routing_key.as_str()).to_owned(),
         published_at: UnixMillis(properties.timestamp().unwrap_or_default().saturating_mul(1000)),
         headers: properties.headers().as_ref().map(headers).unwrap_or_default(),
@@ -134,7 +136,7 @@ mod tests {
     fn a_message_survives_the_way_and_the_brokers_headers_do_not() {
         let sent = Message {
             id: "019a0000-0000-7000-8000-000000000001".to_owned(),
-            kind: "incoming.v1".to_owned(),
+            kind: "incoming.v1".into(),
             route: "incoming.b".to_owned(),
             body: "{}".into(),
             published_at: UnixMillis(1_790_000_000_000),
@@ -143,7 +145,8 @@ mod tests {
                 ("attempts".to_owned(), "3".to_owned()),
             ]),
         };
-        let mut properties = properties(&sent);
+        let (body, mut properties) = content(sent.clone());
+        assert_eq!(body, sent.body);
         assert_eq!(properties.delivery_mode(), &Some(2));
         let mut headers = properties.headers().clone().unwrap();
         headers.insert("x-death".into(), AMQPValue::LongString("copied".into()));

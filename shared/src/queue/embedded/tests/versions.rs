@@ -25,7 +25,7 @@ async fn a_file_of_version_1_is_brought_up_to_date_and_all_of_it_is_delivered() 
                     (2, r#"["0/1"]"#)
                 ),
                 "dead-1" => assert_eq!(headers[header::CLASS], "rejected"),
-                "in-1" => assert_eq!((kind.as_str(), route.as_str()), ("incoming.v1", "incoming.b")),
+                "in-1" => assert_eq!((&**kind, route.as_str()), ("incoming.v1", "incoming.b")),
                 _ => assert!(headers.is_empty()),
             }
             assert_eq!(
