@@ -1,7 +1,11 @@
 //! Consumes `incoming`, which has the messages from outside and those that programs submit: routes each, publishes what is
 //! to be sent, and only then lets it be settled.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
@@ -9,7 +13,7 @@ use shared::{
     config::Config,
     envelope::{Carried, Payload},
     lifecycle::Lifecycle,
-    message::{BackendName, Identity, IncomingMessage, OutgoingMessage, SubmittedMessage},
+    message::{BackendName, IncomingMessage, OutgoingMessage, SubmittedMessage},
     metric,
     queue::{Disposition, Headers, Message, Publish, QueueName, Route, header, publish_until_taken},
     telemetry::{Chain, Privacy},
@@ -17,7 +21,7 @@ use shared::{
 
 use crate::{
     age::Ages,
-    lanes::{Hold, Work},
+    lanes::{Hold, Lane, Work},
     router::{Outcome, Routed, Router},
 };
 
@@ -126,12 +130,13 @@ impl Inbound {
             // It ends in `unrouted`, from where it can be replayed when the backend is there.
             tracing::error!(message_id = %id, %backend, "to be sent through a backend that is not configured");
         }
-        let message = Message::new(&Route::Outgoing(backend.clone()), message, headers_from(queued));
-        let publish = || self.queue.publish_patiently(message.clone());
+        let route = Route::Outgoing(backend.clone());
+        // Made anew for another attempt: most often there is none, and then no copy was needed.
+        let publish = || self.queue.publish_patiently(Message::new(&route, message, headers_from(queued)));
         // Only after an answer: what nobody has answered may still be taken, and the next process would make it anew.
         let stops = || self.lifecycle.is_stopping();
         tokio::select! {
-            taken = publish_until_taken(&message.id, publish, stops) => taken,
+            taken = publish_until_taken(id, publish, stops) => taken,
             // Whoever gets the message makes the same ones.
             () = hold.lost() => false,
         }
@@ -148,17 +153,16 @@ fn headers_from(queued: &Message) -> Headers {
 
 impl Work for Inbound {
     type Payload = Arrival;
-    type Lane = (BackendName, Identity);
 
     fn queue(&self) -> QueueName {
         QueueName::Incoming
     }
 
-    fn lanes(&self, arrival: &Arrival) -> Vec<Self::Lane> {
+    fn lanes(&self, arrival: &Arrival, names: &RandomState) -> Vec<Lane> {
         match arrival {
-            Arrival::Incoming(message) => vec![(message.backend.clone(), message.identity.clone())],
+            Arrival::Incoming(message) => vec![names.hash_one((&message.backend, &message.identity))],
             Arrival::Submitted(SubmittedMessage { backend, identities, .. }) => {
-                identities.iter().map(|identity| (backend.clone(), identity.clone())).collect()
+                identities.iter().map(|identity| names.hash_one((backend, identity))).collect()
             }
         }
     }

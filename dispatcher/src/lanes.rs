@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    hash::Hash,
+    hash::RandomState,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -31,18 +31,19 @@ use crate::watchdog::Pulse;
 /// away what is unsettled for 30 minutes, and with it everything else of the channel.
 const LONGEST_HOLD: Duration = Duration::from_secs(10 * 60);
 
+/// What tells one connection from another: its name, hashed. Two that hash alike wait for each other, which harms neither.
+pub(crate) type Lane = u64;
+
 /// What is done with the messages of a queue.
 pub(crate) trait Work: Send + Sync + 'static {
     /// What the queue carries.
     type Payload: Carried + Send + Sync;
-    /// What tells one connection from another.
-    type Lane: Clone + Eq + Hash + Send;
 
     /// The queue that it consumes.
     fn queue(&self) -> QueueName;
 
     /// The lanes of a message.
-    fn lanes(&self, payload: &Self::Payload) -> Vec<Self::Lane>;
+    fn lanes(&self, payload: &Self::Payload, names: &RandomState) -> Vec<Lane>;
 
     /// True while it waits for somebody else, and a queue that does not move means nothing.
     fn is_waiting(&self) -> bool {
@@ -127,8 +128,9 @@ struct Lanes<W: Work> {
     policy: Arc<RetryPolicy>,
     concurrency: usize,
     next: Ticket,
+    names: RandomState,
     /// The deliveries of each connection, first come first.
-    order: HashMap<W::Lane, VecDeque<Ticket>>,
+    order: HashMap<Lane, VecDeque<Ticket>>,
     /// The deliveries that are not done.
     waiting: HashMap<Ticket, Waiting<W>>,
     /// The deliveries that may run.
@@ -141,7 +143,7 @@ struct Lanes<W: Work> {
 }
 
 struct Waiting<W: Work> {
-    lanes: Vec<W::Lane>,
+    lanes: Vec<Lane>,
     /// In how many lanes it is not the first.
     behind: usize,
     /// Taken when it runs.
@@ -163,6 +165,7 @@ impl<W: Work> Lanes<W> {
             policy: Arc::new(policy),
             concurrency,
             next: 0,
+            names: RandomState::new(),
             order: HashMap::new(),
             waiting: HashMap::new(),
             ready: VecDeque::new(),
@@ -214,10 +217,11 @@ impl<W: Work> Lanes<W> {
         let ticket = self.next;
         self.next += 1;
         // What nobody can read concerns no connection.
-        let mut lanes = payload.as_ref().map(|payload| self.work.lanes(payload)).unwrap_or_default();
+        let lanes = payload.as_ref().map(|payload| self.work.lanes(payload, &self.names));
+        let mut lanes = lanes.unwrap_or_default();
         let mut behind = 0;
         lanes.retain(|lane| {
-            let lane = self.order.entry(lane.clone()).or_default();
+            let lane = self.order.entry(*lane).or_default();
             // Named twice: it would wait for itself.
             if lane.back() == Some(&ticket) {
                 return false;

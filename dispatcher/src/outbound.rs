@@ -6,7 +6,12 @@ mod notes;
 
 mod progress;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use metrics::{Counter, Gauge, Histogram};
@@ -14,7 +19,7 @@ use shared::{
     clock,
     config::Config,
     lifecycle::Lifecycle,
-    message::{BackendName, Identity, OutgoingMessage},
+    message::{BackendName, OutgoingMessage},
     metric,
     queue::{Disposition, Headers, Message, Publish, QueueName, header},
     telemetry::Privacy,
@@ -26,7 +31,7 @@ use crate::{
     age::Ages,
     engines::{Backend, LeftOut, Part, SendError, SendReceipt},
     gate::{Pass, Record, Verdict},
-    lanes::{Hold, Work},
+    lanes::{Hold, Lane, Work},
     rate::Limit,
     recent::Recent,
 };
@@ -248,14 +253,13 @@ impl Outbound {
 
 impl Work for Outbound {
     type Payload = OutgoingMessage;
-    type Lane = Identity;
 
     fn queue(&self) -> QueueName {
         QueueName::Outgoing(self.name.clone())
     }
 
-    fn lanes(&self, message: &OutgoingMessage) -> Vec<Identity> {
-        message.identities.clone()
+    fn lanes(&self, message: &OutgoingMessage, names: &RandomState) -> Vec<Lane> {
+        message.identities.iter().map(|identity| names.hash_one(identity)).collect()
     }
 
     fn is_waiting(&self) -> bool {

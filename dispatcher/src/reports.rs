@@ -4,12 +4,14 @@
 
 mod ledger;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use shared::{
     config::Config,
-    message::{BackendName, MessageId},
     metric,
     queue::{Disposition, Headers, Message, QueueName},
     report::{Reference, Report},
@@ -20,7 +22,7 @@ use self::ledger::{Finding, Ledger};
 use crate::{
     age::Ages,
     apps::DeliveryReport,
-    lanes::{Hold, Work},
+    lanes::{Hold, Lane, Work},
     router::Router,
 };
 
@@ -105,18 +107,17 @@ fn unmatched(queued: &Message, report: &Report) -> Disposition {
 
 impl Work for Reports {
     type Payload = Report;
-    type Lane = (BackendName, String);
 
     fn queue(&self) -> QueueName {
         QueueName::Reports
     }
 
     /// The reports of a part stay in order, by whichever name they come.
-    fn lanes(&self, report: &Report) -> Vec<Self::Lane> {
+    fn lanes(&self, report: &Report, names: &RandomState) -> Vec<Lane> {
         let message = report.reference.as_deref().and_then(|name| name.parse::<Reference>().ok());
-        let message = message.map(|Reference { message_id: MessageId(id), .. }| id.to_string());
-        let names = message.into_iter().chain(report.external_id.clone());
-        names.map(|name| (report.backend.clone(), name)).collect()
+        let message = message.map(|reference| names.hash_one((&report.backend, reference.message_id)));
+        let external = report.external_id.as_ref().map(|id| names.hash_one((&report.backend, id)));
+        message.into_iter().chain(external).collect()
     }
 
     fn run<'a>(&'a self, queued: &'a Message, report: Report, _hold: Hold<'a>) -> BoxFuture<'a, Disposition> {

@@ -3,6 +3,8 @@
 //! Unknown fields are tolerated, so that old and new processes run side by side during a rolling restart; an unknown
 //! type is an error that the consumer dead-letters. Every version ever shipped has a golden file in `shared/fixtures`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -119,9 +121,13 @@ struct Written<'a, P> {
 }
 
 #[derive(Deserialize)]
-struct Head {
-    r#type: String,
+struct Head<'b> {
+    #[serde(borrow)]
+    r#type: Cow<'b, str>,
 }
+
+/// What an envelope begins with when [`encode`] wrote it.
+const BEGINNING: &[u8] = br#"{"type":""#;
 
 /// Writes `payload` with its type.
 #[must_use]
@@ -135,10 +141,20 @@ pub fn encode<P: Payload>(payload: &P) -> Bytes {
 
 /// Reads what [`encode`] wrote, in this or another version of the program.
 pub fn decode<C: Carried>(body: &[u8]) -> Result<C, DecodeError> {
-    let head: Head = serde_json::from_slice(body)?;
-    match C::read(&head.r#type, body) {
+    let kind = kind(body)?;
+    match C::read(&kind, body) {
         Some(read) => Ok(read?),
-        None => Err(DecodeError::UnknownType { found: head.r#type, expected: C::TYPES }),
+        None => Err(DecodeError::UnknownType { found: kind.into_owned(), expected: C::TYPES }),
+    }
+}
+
+/// The type of an envelope. What we write has it first, and then nothing is read twice.
+fn kind(body: &[u8]) -> serde_json::Result<Cow<'_, str>> {
+    let first = body.strip_prefix(BEGINNING).and_then(|rest| rest.split(|byte| *byte == b'"').next());
+    let first = first.filter(|kind| kind.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.'));
+    match first.and_then(|kind| std::str::from_utf8(kind).ok()) {
+        Some(kind) => Ok(Cow::Borrowed(kind)),
+        None => serde_json::from_slice(body).map(|head: Head<'_>| head.r#type),
     }
 }
 
@@ -189,6 +205,9 @@ mod tests {
     fn unknown_fields_are_tolerated_and_unknown_types_are_named() {
         let newer = INCOMING_V1.trim().replacen('{', r#"{"colour":"green","#, 1);
         assert!(decode::<IncomingMessage>(newer.as_bytes()).is_ok());
+        // As another writer of JSON might put it.
+        let escaped = INCOMING_V1.trim().replacen("incoming", r"\u0069ncoming", 1);
+        assert!(decode::<IncomingMessage>(escaped.as_bytes()).is_ok());
 
         let error = decode::<IncomingMessage>(OUTGOING_V1.as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), "unknown message type `outgoing.v1`, this program reads `incoming.v1`");

@@ -322,7 +322,11 @@ fn note_move(id: &str, route: String, class: &'static str, destination: Destinat
 const PUBLISH_PAUSE: Duration = Duration::from_millis(500);
 
 /// Publishes the message of this id until it is taken, or until `give_up` says so after a failure. True when it is taken.
-pub async fn publish_until_taken<F>(id: &str, publish: impl Fn() -> F, give_up: impl Fn() -> bool) -> bool
+pub async fn publish_until_taken<F>(
+    id: impl fmt::Display,
+    publish: impl Fn() -> F,
+    give_up: impl Fn() -> bool,
+) -> bool
 where
     F: Future<Output = Result<(), PublishError>>,
 {
@@ -333,7 +337,7 @@ where
         }
         // Once a message: a broker can be away for hours.
         if !std::mem::replace(&mut told, true) {
-            tracing::warn!(message_id = id, %error, "cannot be queued yet");
+            tracing::warn!(message_id = %id, %error, "cannot be queued yet");
         }
         tokio::time::sleep(PUBLISH_PAUSE).await;
     }

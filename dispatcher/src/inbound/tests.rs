@@ -129,7 +129,7 @@ async fn what_is_submitted_is_in_its_queue_before_it_is_done_with() {
     let queue = Arc::new(Recorder { failures: AtomicU32::new(3), ..Recorder::default() });
     let (queued, payload) = submitted();
     let inbound = inbound(echo(), &queue);
-    assert_eq!(inbound.lanes(&Arrival::Submitted(payload.clone())).len(), 2);
+    assert_eq!(inbound.lanes(&Arrival::Submitted(payload.clone()), &RandomState::new()).len(), 2);
     let hold = receipt();
     let arrival = Arrival::Submitted(payload.clone());
     assert_eq!(inbound.run(&queued, arrival, Hold::new(&hold, Instant::now())).await, Disposition::Done);

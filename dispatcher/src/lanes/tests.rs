@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::{hash::BuildHasher, sync::Mutex};
 
 use shared::{
     clock::UnixMillis,
@@ -58,14 +58,13 @@ struct Gated {
 
 impl Work for Gated {
     type Payload = OutgoingMessage;
-    type Lane = Identity;
 
     fn queue(&self) -> QueueName {
         QueueName::Incoming
     }
 
-    fn lanes(&self, message: &OutgoingMessage) -> Vec<Identity> {
-        message.identities.clone()
+    fn lanes(&self, message: &OutgoingMessage, names: &RandomState) -> Vec<Lane> {
+        message.identities.iter().map(|identity| names.hash_one(identity)).collect()
     }
 
     fn run<'a>(

@@ -153,13 +153,13 @@ impl Progress {
 
     /// What becomes of the message when all parts were gone through.
     pub(super) fn disposition(self) -> Disposition {
+        if self.tried.parts.is_empty() && self.failed.is_empty() {
+            return Disposition::Done;
+        }
         let headers = self.lasting();
         if !self.tried.parts.is_empty() {
             let class = SendError::class_named(&self.tried.class);
             return Disposition::Retry { class, reason: self.tried.reason, headers };
-        }
-        if self.failed.is_empty() {
-            return Disposition::Done;
         }
         let unknown = self.failed.values().any(|class| class == "unknown");
         // What may have been sent is what a person has to judge.

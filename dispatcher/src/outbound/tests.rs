@@ -9,7 +9,7 @@ use shared::{
         Config, Rate,
         backends::{OnUnknown, Texts},
     },
-    message::MessageId,
+    message::{Identity, MessageId},
     queue::{Route, header},
 };
 

@@ -1,8 +1,9 @@
-//! Fills the queue with messages that wait, by the queue's own library, as ingress would.
+//! Fills the queue with messages that wait, as ingress would: by the queue's own library, or as the prototype does.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use futures_util::stream::{self, TryStreamExt};
 use shared::clock;
 use shared::config::Config;
@@ -11,6 +12,7 @@ use shared::message::{BackendName, IncomingMessage, MessageId};
 use shared::queue::{self, Message, Route};
 
 use crate::eventually;
+use crate::processes::binary;
 
 use super::site::DEADLINE;
 
@@ -39,6 +41,18 @@ pub(super) async fn fill(configuration: &str, count: u64) -> Result<()> {
         .await?;
     queue.close().await;
     lifecycle.stop();
+    Ok(())
+}
+
+/// The same for the prototype's `queue`.
+pub(super) async fn fill_prototype(url: &str, queue: &str, count: u64) -> Result<()> {
+    if count > 0 {
+        let arguments = ["fill", url, queue, &count.to_string()].map(str::to_owned);
+        let mut filling = Command::new(binary("floor")?);
+        filling.args(arguments);
+        let filled = tokio::task::spawn_blocking(move || filling.status()).await??;
+        ensure!(filled.success(), "the floor cannot fill the queue: {filled}");
+    }
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::client::client;
 use crate::{Broker, Queues, Service, ports};
 
 use super::case::{Measure, Part, Subject, Values};
-use super::fill::fill;
+use super::fill::{fill, fill_prototype};
 use super::load::Load;
 use super::meter::Meter;
 use super::sink::Sink;
@@ -145,7 +145,11 @@ impl Running {
         };
         let text = site.configuration(&queue, &prefix, ports)?;
         fs::write(folder.path().join("gateway.toml"), &text)?;
-        fill(&text, site.waiting).await?;
+        if site.subject == Subject::Prototype {
+            fill_prototype(&url, &prefix, site.waiting).await?;
+        } else {
+            fill(&text, site.waiting).await?;
+        }
         let sink_url = site.sink.map(|sink| sink.url(true, site.delay)).unwrap_or_default();
         let (subject, tasks) = (site.subject, site.concurrency);
         let start = Start { subject, folder: folder.path(), url: &url, prefix: &prefix, tasks, ports };

@@ -20,7 +20,7 @@ pub(super) static ROUND_TRIPS: Group =
 pub(super) const MANY: u64 = 1_000_000;
 
 pub(super) fn cases() -> Vec<Case> {
-    let subjects = [Subject::Pair, Subject::Standalone];
+    let subjects = [Subject::Prototype, Subject::Pair, Subject::Standalone];
     [0, MANY].into_iter().flat_map(|count| subjects.map(|subject| case(count, subject))).collect()
 }
 
@@ -35,7 +35,7 @@ pub(super) fn case(waiting: u64, subject: Subject) -> Case {
             let mut running = Running::start(&site, &bench.broker).await?;
             let load = running.load(round_trips::CONNECTIONS)?;
             let mut measured = vec![(key(&ROUND_TRIPS), turn_round(&running, &load, &sink, count).await?)];
-            if subject == Subject::Pair {
+            if subject != Subject::Standalone {
                 running.stop_dispatchers().await?;
                 let accepted =
                     post(&running, &running.load(ACCEPTING)?, CLOSED, bench.options.time()).await?;

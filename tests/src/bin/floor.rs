@@ -2,7 +2,8 @@
 //! Nothing is retried, recovered, validated or logged.
 //!
 //! `floor form` answers a form without a queue; `floor ingress URL QUEUE` after the confirm; `floor confirms URL QUEUE TASKS`
-//! publishes with so many tasks on one channel; `floor pipeline URL QUEUE SINK` consumes, echoes, publishes, consumes and posts.
+//! publishes with so many tasks on one channel; `floor pipeline URL QUEUE SINK` consumes, echoes, publishes, consumes and posts;
+//! `floor fill URL QUEUE COUNT` publishes so many and ends.
 
 use std::{
     io::{Write, stdout},
@@ -18,7 +19,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
 use lapin::{
     BasicProperties, Channel, Connection, ConnectionProperties,
@@ -33,6 +34,9 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 /// How many deliveries are unsettled at a time.
 const PREFETCH: u16 = 300;
+
+/// How many are published at a time to a queue that is filled.
+const FILLING: usize = 1000;
 
 /// The text that makes a message a reply.
 const ECHO: &str = "echo ";
@@ -122,6 +126,16 @@ async fn confirms(url: &str, queue: &str, tasks: usize) -> Result<()> {
     tokio::try_join!(page, ended).map(drop)
 }
 
+async fn fill(url: &str, queue: &str, count: u64) -> Result<()> {
+    let (_connection, channel) = open(url, queue).await?;
+    // As large as ours are with their properties: how fast a broker reads what has waited depends on that.
+    let form = format!("identity=%2B10000000001&text=echo+hello+1&rest={:420}", "").into();
+    let messages = stream::iter((0..count).map(Ok));
+    messages
+        .try_for_each_concurrent(FILLING, async |_| publish(&channel, queue, &envelope(&form)).await)
+        .await
+}
+
 async fn pipeline(url: &str, queue: &str, sink: &str) -> Result<()> {
     let replies = format!("{queue}.replies");
     let (_connection, channel) = open(url, &replies).await?;
@@ -169,8 +183,9 @@ async fn main() -> Result<()> {
         ["ingress", url, queue] => ingress(url, queue).await,
         ["pipeline", url, queue, sink_url] => pipeline(url, queue, sink_url).await,
         ["confirms", url, queue, tasks] => confirms(url, queue, tasks.parse()?).await,
+        ["fill", url, queue, count] => fill(url, queue, count.parse()?).await,
         _ => bail!(
-            "usage: floor form | ingress URL QUEUE | confirms URL QUEUE TASKS | pipeline URL QUEUE SINK"
+            "usage: floor form | ingress URL QUEUE | confirms URL QUEUE TASKS | pipeline URL QUEUE SINK | fill URL QUEUE COUNT"
         ),
     }
 }
