@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, TransactionBehavior, config::DbConfig};
 
 /// Marks a SQLite file as one of ours: `SMSq`.
 const APPLICATION_ID: i64 = 0x534d_5371;
@@ -183,6 +183,8 @@ fn configure(connection: &Connection) -> Result<(), Problem> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT, |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
+    // A plan does not depend on the values that are bound: else statements are prepared again at each use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

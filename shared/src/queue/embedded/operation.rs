@@ -97,6 +97,9 @@ pub(super) fn headers_from_text(text: &str) -> Headers {
     if text == "{}" {
         return Headers::new();
     }
+    if let Ok(headers) = serde_json::from_str(text) {
+        return headers;
+    }
     let values: serde_json::Map<String, Value> = serde_json::from_str(text).unwrap_or_else(|error| {
         tracing::warn!(%error, "the headers of a queued message are damaged and left out");
         serde_json::Map::new()
