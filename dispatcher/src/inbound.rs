@@ -131,7 +131,7 @@ impl Inbound {
             tracing::error!(message_id = %id, %backend, "to be sent through a backend that is not configured");
         }
         let route = Route::Outgoing(backend.clone());
-        // Made anew for another attempt: most often there is none, and then no copy was needed.
+        // Made anew for another attempt, with the same id and body: most often there is none, and then no copy was needed.
         let publish = || self.queue.publish_patiently(Message::new(&route, message, headers_from(queued)));
         // Only after an answer: what nobody has answered may still be taken, and the next process would make it anew.
         let stops = || self.lifecycle.is_stopping();
@@ -158,11 +158,11 @@ impl Work for Inbound {
         QueueName::Incoming
     }
 
-    fn lanes(&self, arrival: &Arrival, names: &RandomState) -> Vec<Lane> {
+    fn lanes(&self, arrival: &Arrival, hasher: &RandomState) -> Vec<Lane> {
         match arrival {
-            Arrival::Incoming(message) => vec![names.hash_one((&message.backend, &message.identity))],
+            Arrival::Incoming(message) => vec![hasher.hash_one((&message.backend, &message.identity))],
             Arrival::Submitted(SubmittedMessage { backend, identities, .. }) => {
-                identities.iter().map(|identity| names.hash_one((backend, identity))).collect()
+                identities.iter().map(|identity| hasher.hash_one((backend, identity))).collect()
             }
         }
     }

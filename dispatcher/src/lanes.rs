@@ -31,7 +31,8 @@ use crate::watchdog::Pulse;
 /// away what is unsettled for 30 minutes, and with it everything else of the channel.
 const LONGEST_HOLD: Duration = Duration::from_secs(10 * 60);
 
-/// What tells one connection from another: its name, hashed. Two that hash alike wait for each other, which harms neither.
+/// What tells one connection from another: its name, hashed. Two that hash alike wait for each other, which harms neither,
+/// since a message enters all its lanes at once, in the order of arrival.
 pub(crate) type Lane = u64;
 
 /// What is done with the messages of a queue.
@@ -43,7 +44,7 @@ pub(crate) trait Work: Send + Sync + 'static {
     fn queue(&self) -> QueueName;
 
     /// The lanes of a message.
-    fn lanes(&self, payload: &Self::Payload, names: &RandomState) -> Vec<Lane>;
+    fn lanes(&self, payload: &Self::Payload, hasher: &RandomState) -> Vec<Lane>;
 
     /// True while it waits for somebody else, and a queue that does not move means nothing.
     fn is_waiting(&self) -> bool {
@@ -128,7 +129,7 @@ struct Lanes<W: Work> {
     policy: Arc<RetryPolicy>,
     concurrency: usize,
     next: Ticket,
-    names: RandomState,
+    hasher: RandomState,
     /// The deliveries of each connection, first come first.
     order: HashMap<Lane, VecDeque<Ticket>>,
     /// The deliveries that are not done.
@@ -165,7 +166,7 @@ impl<W: Work> Lanes<W> {
             policy: Arc::new(policy),
             concurrency,
             next: 0,
-            names: RandomState::new(),
+            hasher: RandomState::new(),
             order: HashMap::new(),
             waiting: HashMap::new(),
             ready: VecDeque::new(),
@@ -217,7 +218,7 @@ impl<W: Work> Lanes<W> {
         let ticket = self.next;
         self.next += 1;
         // What nobody can read concerns no connection.
-        let lanes = payload.as_ref().map(|payload| self.work.lanes(payload, &self.names));
+        let lanes = payload.as_ref().map(|payload| self.work.lanes(payload, &self.hasher));
         let mut lanes = lanes.unwrap_or_default();
         let mut behind = 0;
         lanes.retain(|lane| {

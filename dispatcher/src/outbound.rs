@@ -258,8 +258,8 @@ impl Work for Outbound {
         QueueName::Outgoing(self.name.clone())
     }
 
-    fn lanes(&self, message: &OutgoingMessage, names: &RandomState) -> Vec<Lane> {
-        message.identities.iter().map(|identity| names.hash_one(identity)).collect()
+    fn lanes(&self, message: &OutgoingMessage, hasher: &RandomState) -> Vec<Lane> {
+        message.identities.iter().map(|identity| hasher.hash_one(identity)).collect()
     }
 
     fn is_waiting(&self) -> bool {

@@ -113,10 +113,10 @@ impl Work for Reports {
     }
 
     /// The reports of a part stay in order, by whichever name they come.
-    fn lanes(&self, report: &Report, names: &RandomState) -> Vec<Lane> {
+    fn lanes(&self, report: &Report, hasher: &RandomState) -> Vec<Lane> {
         let message = report.reference.as_deref().and_then(|name| name.parse::<Reference>().ok());
-        let message = message.map(|reference| names.hash_one((&report.backend, reference.message_id)));
-        let external = report.external_id.as_ref().map(|id| names.hash_one((&report.backend, id)));
+        let message = message.map(|reference| hasher.hash_one((&report.backend, reference.message_id)));
+        let external = report.external_id.as_ref().map(|id| hasher.hash_one((&report.backend, id)));
         message.into_iter().chain(external).collect()
     }
 

@@ -141,18 +141,18 @@ pub fn encode<P: Payload>(payload: &P) -> Bytes {
 
 /// Reads what [`encode`] wrote, in this or another version of the program.
 pub fn decode<C: Carried>(body: &[u8]) -> Result<C, DecodeError> {
-    let kind = kind(body)?;
+    let kind = kind(body, C::TYPES)?;
     match C::read(&kind, body) {
         Some(read) => Ok(read?),
         None => Err(DecodeError::UnknownType { found: kind.into_owned(), expected: C::TYPES }),
     }
 }
 
-/// The type of an envelope. What we write has it first, and then nothing is read twice.
-fn kind(body: &[u8]) -> serde_json::Result<Cow<'_, str>> {
-    let first = body.strip_prefix(BEGINNING).and_then(|rest| rest.split(|byte| *byte == b'"').next());
-    let first = first.filter(|kind| kind.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'.'));
-    match first.and_then(|kind| std::str::from_utf8(kind).ok()) {
+/// The type of an envelope. What we write has one of the `types` first, and then nothing is read twice.
+fn kind<'b>(body: &'b [u8], types: &[&str]) -> serde_json::Result<Cow<'b, str>> {
+    let rest = body.strip_prefix(BEGINNING);
+    let first = rest.and_then(|rest| Some(&rest[..rest.iter().position(|byte| *byte == b'"')?]));
+    match first.and_then(|kind| std::str::from_utf8(kind).ok()).filter(|kind| types.contains(kind)) {
         Some(kind) => Ok(Cow::Borrowed(kind)),
         None => serde_json::from_slice(body).map(|head: Head<'_>| head.r#type),
     }
@@ -215,7 +215,14 @@ mod tests {
 
     #[test]
     fn a_malformed_body_is_told_without_its_content() {
-        for body in ["", "no json: 1112223333", "[]", r#"{"type":"incoming.v1","id":"1112223333"}"#] {
+        for body in [
+            "",
+            "no json: 1112223333",
+            "[]",
+            r#"{"type":"incoming.v1","id":"1112223333"}"#,
+            r#"{"type":"1112223333"#,
+            r#"{"type":"incoming.v9","id":1112223333"#,
+        ] {
             let text = decode::<IncomingMessage>(body.as_bytes()).unwrap_err().to_string();
             assert!(text.starts_with("not a valid envelope") && !text.contains("1112223333"), "{text}");
         }
@@ -237,7 +244,8 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_panic(begun: bool, rest in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let body = if begun { [BEGINNING, &rest].concat() } else { rest };
             prop_assert!(decode::<OutgoingMessage>(&body).is_err());
         }
     }

@@ -51,9 +51,9 @@ pub enum Route {
 }
 
 impl Route {
-    /// As it is written.
+    /// As it is written in a [`Message`]. The routing key on the broker may have more to it.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub fn name(&self) -> String {
         let (what, backend) = match self {
             Self::Incoming(backend) => ("incoming.", backend),
             Self::Submit(backend) => ("submit.", backend),

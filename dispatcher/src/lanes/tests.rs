@@ -63,8 +63,8 @@ impl Work for Gated {
         QueueName::Incoming
     }
 
-    fn lanes(&self, message: &OutgoingMessage, names: &RandomState) -> Vec<Lane> {
-        message.identities.iter().map(|identity| names.hash_one(identity)).collect()
+    fn lanes(&self, message: &OutgoingMessage, hasher: &RandomState) -> Vec<Lane> {
+        message.identities.iter().map(|identity| hasher.hash_one(identity)).collect()
     }
 
     fn run<'a>(

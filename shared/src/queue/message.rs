@@ -22,7 +22,7 @@ pub struct Message {
     pub route: String,
     /// The envelope. Never changed by a move.
     pub body: Bytes,
-    /// When it was first published.
+    /// When it was made for the queue.
     pub published_at: UnixMillis,
     /// Our headers.
     pub headers: Headers,
@@ -82,7 +82,7 @@ impl Message {
         Self {
             id: payload.id().to_string(),
             kind: P::TYPE.into(),
-            route: route.key(),
+            route: route.name(),
             body: envelope::encode(payload),
             published_at: clock::now(),
             headers,

@@ -8,11 +8,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio::try_join;
 
 use super::Bench;
+use super::accepts::CLOSED;
 use super::case::{Case, Group, Measure, Measured, Part, Subject};
 use super::flow::arrivals;
 use super::load::Pace;
 use super::sink::Sink;
-use super::site::{Running, Site};
+use super::site::{DEADLINE, Running, Site};
 
 /// How many are in flight at a time, and for how long each is.
 const IN_FLIGHT: u16 = 300;
@@ -22,10 +23,13 @@ const TAKES: Duration = Duration::from_secs(1);
 const PER_SECOND: Pace = Pace::PerSecond(1000);
 const CONNECTIONS: usize = 64;
 
+/// How long is posted as fast as it is answered before the long run: what a busy moment makes is kept for the next.
+const BURST: Duration = Duration::from_secs(10);
+
 /// How often memory is looked at.
 const LOOKS: u32 = 60;
 
-/// The first look that counts: until then memory may grow, for what was sent lately is remembered, up to a bound.
+/// The first look that counts: until then memory may grow, for what was sent lately is remembered, up to a bound, and shrink.
 const FIRST: u32 = 12;
 
 pub(super) static BUSY: Group = Group { name: "memory in flight", axis: "in flight", plot: &[] };
@@ -62,6 +66,11 @@ async fn over_time(bench: &Bench) -> Result<Measured> {
     let gateway = Running::start(&Site::whole(Subject::Standalone, &sinks[1]), &bench.broker).await?;
     let both = [(&pair, Subject::Pair), (&gateway, Subject::Standalone)];
     let long = Duration::from_secs_f64(bench.options.minutes * 60.0);
+    let loads = [pair.load(CONNECTIONS)?, gateway.load(CONNECTIONS)?];
+    for (load, sink) in loads.iter().zip(&sinks) {
+        let burst = load.post(CLOSED, BURST).await?;
+        sink.reach(burst.accepted, DEADLINE).await?;
+    }
     let looking = async {
         let (begun, mut measured) = (Instant::now(), Vec::new());
         for look in FIRST..=LOOKS {
@@ -73,7 +82,7 @@ async fn over_time(bench: &Bench) -> Result<Measured> {
         }
         anyhow::Ok(measured)
     };
-    let (loads, over) = ([pair.load(CONNECTIONS)?, gateway.load(CONNECTIONS)?], Duration::from_secs(1));
+    let over = Duration::from_secs(1);
     let posting = loads.each_ref().map(|load| load.post(PER_SECOND, long + over));
     let [first, second] = posting;
     let (measured, _, _) = try_join!(looking, first, second)?;

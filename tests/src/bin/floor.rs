@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use axum::{
     Router,
     body::Bytes,
@@ -57,7 +57,8 @@ async fn open(url: &str, queue: &str) -> Result<(Connection, Channel)> {
 async fn publish(channel: &Channel, queue: &str, body: &[u8]) -> Result<()> {
     let properties = BasicProperties::default().with_delivery_mode(2);
     let options = BasicPublishOptions::default();
-    channel.basic_publish("".into(), queue.into(), options, body, properties).await?.await?;
+    let confirmed = channel.basic_publish("".into(), queue.into(), options, body, properties).await?.await?;
+    ensure!(confirmed.is_ack(), "the broker has not taken a message");
     Ok(())
 }
 

@@ -183,7 +183,8 @@ fn configure(connection: &Connection) -> Result<(), Problem> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT, |_| Ok(()))?;
     connection.set_prepared_statement_cache_capacity(32);
-    // A plan does not depend on the values that are bound: else statements are prepared again at each use.
+    // A plan does not depend on the values that are bound: else statements are prepared again at each use. An index with a
+    // condition is used where that stands in the statement, not where its value is bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }

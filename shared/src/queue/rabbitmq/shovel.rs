@@ -174,7 +174,7 @@ impl<'o> Shovel<'o> {
                 self.carried.dropped += 1;
                 self.acknowledge(tag).await
             }
-            Step::Move(exchange, message) => self.publish(tag, exchange, &message).await,
+            Step::Move(exchange, message) => self.publish(tag, exchange, message).await,
         }
     }
 
@@ -202,7 +202,7 @@ impl<'o> Shovel<'o> {
         &mut self,
         tag: u64,
         exchange: ShortString,
-        message: &Message,
+        message: Message,
     ) -> Result<(), SessionError> {
         if !self.declared {
             patiently(self.operator.topology.declare(&self.operator.connection)).await?;
@@ -212,7 +212,7 @@ impl<'o> Shovel<'o> {
             return Err(SessionError::Blocked);
         }
         let key = self.operator.topology.key(&message.route);
-        let (body, properties) = wire::content(message.clone());
+        let (body, properties) = wire::content(message);
         let options = BasicPublishOptions::default();
         #[expect(clippy::disallowed_methods, reason = "the confirm is awaited before the acknowledgement")]
         let written = self.publishing.basic_publish(exchange, key, options, &body, properties);

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rusqlite::{OptionalExtension, StatementStatus, params};
+
 use super::*;
 
 fn refusal(file: &Path) -> String {
@@ -140,4 +142,16 @@ fn a_tool_shares_the_file_and_neither_makes_nor_migrates_one() {
     fs::write(&text, "not a database, but long enough to look at: ".repeat(100)).unwrap();
     let refusal = open_shared(&text).map(drop).unwrap_err().to_string();
     assert!(refusal.starts_with("is not a queue of this gateway"), "{refusal}");
+}
+
+#[test]
+fn a_statement_is_prepared_once_whatever_is_bound() {
+    let folder = folder();
+    let (connection, _lock) = open(&folder.path().join("gateway.db")).unwrap();
+    let due = "SELECT seq FROM messages WHERE claimed = 0 AND queue = ?1 ORDER BY due_at, seq LIMIT ?2";
+    let mut statement = connection.prepare(due).unwrap();
+    for most in 1..4 {
+        statement.query_row(params!["incoming", most], |_| Ok(())).optional().unwrap();
+    }
+    assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
 }
