@@ -45,11 +45,9 @@ impl Blueprint {
         Self {
             backend: name.to_string(),
             method,
-            fixed: if http.url.names().next().is_none() {
-                parse(&http.url.render(|_| None)).ok()
-            } else {
-                None
-            },
+            fixed: (http.url.names().next().is_none())
+                .then(|| parse(&http.url.render(|_| None)).ok())
+                .flatten(),
             url: http.url.clone(),
             content: http.content.clone(),
             headers: http.headers.clone(),
