@@ -32,10 +32,11 @@ use self::{
     submission::Limits,
 };
 use crate::{
-    body, entrance,
+    body,
     publishing::Publisher,
     refusal::{refused, refused_nothing_yet},
     routes::submit,
+    traced,
 };
 
 /// What the route functions need.
@@ -87,7 +88,7 @@ fn routes(api: Api) -> Router {
     routes
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), authenticate))
-        .layer(middleware::from_fn(entrance::layer))
+        .layer(middleware::from_fn(traced::layer))
         .with_state(api)
 }
 

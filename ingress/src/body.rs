@@ -1,24 +1,10 @@
-//! Reads the body of a request, within a size and a time; and what becomes of a connection when nobody reads it.
+//! Reads the body of a request, within a size and a time.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use axum::{
-    body::{Body, HttpBody},
-    extract::Request,
-    http::{HeaderValue, header},
-    response::Response,
-};
+use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http_body::{Frame, SizeHint};
 use shared::config;
 
 /// How much a body may be, and how long it may take.
@@ -76,56 +62,30 @@ pub async fn read(body: Body, limits: Limits) -> Result<Bytes, BodyError> {
     tokio::time::timeout(timeout, reading).await.unwrap_or(Err(BodyError::TooSlow(timeout)))
 }
 
-/// Watches whether somebody reads the body of `request`.
-pub(crate) fn watch(request: Request) -> (Request, Unread) {
-    let (head, body) = request.into_parts();
-    let is_read = Arc::new(AtomicBool::new(body.is_end_stream()));
-    let body = Body::new(Watched { body, is_read: Arc::clone(&is_read) });
-    (Request::from_parts(head, body), Unread { is_read })
-}
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{
+        convert::Infallible,
+        iter,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
 
-/// A body that may be unread.
-pub(crate) struct Unread {
-    is_read: Arc<AtomicBool>,
-}
+    use futures_util::stream;
 
-impl Unread {
-    /// The connection ends with a body that nobody has read to its end; that is said, so that no other request is sent into
-    /// it.
-    pub(crate) fn close(self, mut answer: Response) -> Response {
-        if !self.is_read.load(Ordering::Relaxed) {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
-    }
-}
+    use super::*;
 
-/// A body that tells when it was read to its end.
-struct Watched {
-    body: Body,
-    is_read: Arc<AtomicBool>,
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(frame, Poll::Ready(None)) {
-            self.is_read.store(true, Ordering::Relaxed);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// A body that tells whether it was read to its end.
+    pub(crate) fn noted(text: &str) -> (Body, impl Fn() -> bool) {
+        let is_read = Arc::new(AtomicBool::new(false));
+        let noting = Arc::clone(&is_read);
+        let end = iter::from_fn(move || {
+            noting.store(true, Ordering::Relaxed);
+            None
+        });
+        let frames = iter::once(Ok::<_, Infallible>(text.to_owned())).chain(end);
+        (Body::from_stream(stream::iter(frames)), move || is_read.load(Ordering::Relaxed))
     }
 }

@@ -20,8 +20,6 @@ pub mod request;
 
 pub mod refusal;
 
-mod entrance;
-
 mod seldom;
 
 mod traced;

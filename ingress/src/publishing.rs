@@ -27,8 +27,8 @@ impl Publisher {
     }
 
     /// Returns when the queue has confirmed `message`, or failed to.
-    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
-        self.measure(self.queue.publish(message)).await
+    pub fn publish(&self, message: Message) -> impl Future<Output = Result<(), PublishError>> {
+        self.measure(self.queue.publish(message))
     }
 
     /// Returns when the queue has confirmed every one of `messages`, or the first failed. All have one deadline.

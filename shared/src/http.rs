@@ -3,7 +3,10 @@
 //! Not `axum::serve`, which sets no timer: a peer that never ends the head of its request would keep its connection for
 //! ever, and every stop waiting until the drain deadline.
 
+mod unread;
+
 use std::{
+    convert::Infallible,
     io::ErrorKind,
     net::SocketAddr,
     pin::Pin,
@@ -14,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use axum::{Router, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,6 +30,7 @@ use tokio::{
     sync::Semaphore,
 };
 
+use self::unread::Reading;
 use crate::lifecycle::Lifecycle;
 
 /// The most connections open at once; the next waits in the listener's backlog. Far more than providers hold, and few
@@ -105,17 +109,18 @@ async fn converse(
 ) {
     // An answer is one small write: waiting for more to send with it would only delay it.
     drop(stream.set_nodelay(true));
-    let in_hand = AtomicBool::new(false);
+    let (in_hand, reading) = (AtomicBool::new(false), Reading::default());
     let router = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        let mut request = reading.begin(request);
         request.extensions_mut().insert(ConnectInfo(peer));
         in_hand.store(true, Ordering::Relaxed);
         let answer = router.call(request);
         async {
-            let answer = answer.await;
+            let Ok(mut answer) = answer.await;
             in_hand.store(false, Ordering::Relaxed);
-            answer
+            reading.end(&mut answer);
+            Ok::<_, Infallible>(answer)
         }
     });
     let mut connection = http1::Builder::new()

@@ -1,65 +1,77 @@
 //! Receives a provider's message or reports: they are answered with success only after the queue has confirmed.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     body::Body,
     extract::{ConnectInfo, State as Extract},
-    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use shared::{
     clock,
     message::{EXTERNAL_ID, Identity, IncomingMessage, MessageId},
-    queue::{Message, Route, header as queue_header, traced},
+    queue::{self, Message, Route},
     telemetry::Privacy,
 };
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Endpoint, State, Takes, reports};
+use super::{Endpoint, Endpoints, State, Takes, reports};
 use crate::{
-    auth, body, entrance,
+    auth, body,
     forms::{Answer, Reading, reports::Read},
     refusal::{Problem, Refusal, refused},
     request::Request,
+    traced,
 };
 
 /// The header of an answer that has the id of the message.
 const MESSAGE_ID: HeaderName = HeaderName::from_static("message-id");
 
-/// Any request on the public listener.
-pub async fn receive_message(
+/// Any request on the public listener. Between its phases little is kept: many requests wait at a time, and whatever a
+/// future holds is moved and kept with it.
+pub fn receive_message(
     Extract(state): Extract<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: axum::extract::Request,
-) -> Response {
-    let (request, visit) = entrance::enter(request);
-    let answer = receive(&state, peer, request).instrument(visit.span.clone()).await;
-    visit.leave(answer)
+) -> impl Future<Output = Response> + Send {
+    let (traceparent, span) = traced::trace(request.headers());
+    receive(state, peer.ip(), traceparent, request).instrument(span)
 }
 
-async fn receive(state: &State, peer: SocketAddr, request: axum::extract::Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let endpoint = state.endpoints.find(parts.uri.path());
-    let accepted = match endpoint {
-        Some(endpoint) => accept(state, endpoint, peer, parts, body).await,
-        None => Err(Refusal::UnknownPath),
+async fn receive(
+    state: Arc<State>,
+    peer: IpAddr,
+    traceparent: String,
+    request: axum::extract::Request,
+) -> Response {
+    let Some(endpoint) = state.endpoints.find(request.uri().path()) else {
+        return refuse(Refusal::UnknownPath, None);
+    };
+    let accepted = match hear(&state.endpoints, endpoint, peer, traceparent, request).await {
+        Ok(understood) => accept(&state, endpoint, understood).await,
+        Err(refusal) => Err(refusal),
     };
     match accepted {
-        Ok((id, answer)) => success(id, answer),
-        Err(refusal) => refuse(refusal, endpoint.map(Arc::as_ref)),
+        Ok(id) => success(id, endpoint.takes.answer()),
+        Err(refusal) => refuse(refusal, Some(endpoint)),
     }
 }
 
-async fn accept<'e>(
-    state: &State,
-    endpoint: &'e Endpoint,
-    peer: SocketAddr,
-    parts: Parts,
-    body: Body,
-) -> Result<(Option<MessageId>, &'e Answer), Refusal> {
+/// What a request says that may post to `endpoint`.
+async fn hear(
+    endpoints: &Endpoints,
+    endpoint: &Endpoint,
+    peer: IpAddr,
+    traceparent: String,
+    request: axum::extract::Request,
+) -> Result<Understood, Refusal> {
+    let (parts, body) = request.into_parts();
     if !endpoint.takes.methods().contains(&parts.method) {
         return Err(Refusal::Method(endpoint.takes.methods().to_vec()));
     }
@@ -68,20 +80,27 @@ async fn accept<'e>(
         uri: parts.uri,
         headers: auth::believed(&endpoint.auth, parts.headers),
         body: Bytes::new(),
-        peer: peer.ip(),
+        peer,
         at: clock::now(),
+        traceparent,
     };
     auth::check_head(&endpoint.auth, &request)?;
-    request.body = body::read(body, state.endpoints.body).await?;
-    let understood = understand(endpoint, &request)?;
-    // Not kept until the queue has confirmed: many requests wait for that at a time.
-    drop(request);
-    let id = match understood {
+    request.body = body::read(body, endpoints.body).await?;
+    understand(endpoint, &request)
+}
+
+/// Returns when the queue has confirmed all of it.
+async fn accept(
+    state: &State,
+    endpoint: &Endpoint,
+    understood: Understood,
+) -> Result<Option<MessageId>, Refusal> {
+    match understood {
         Understood::Message { message, queued } => {
             state.publisher.publish(queued).await.map_err(Refusal::Unavailable)?;
             endpoint.accepted.increment(1);
             log(&message, state.endpoints.privacy);
-            Some(message.id)
+            Ok(Some(message.id))
         }
         Understood::Reports { queued, unread } => {
             let count = queued.len() as u64;
@@ -91,10 +110,9 @@ async fn accept<'e>(
                 // The others are in the queue: a refusal would bring them again, and these with them.
                 note(&Refusal::Invalid(unread), Some(endpoint));
             }
-            None
+            Ok(None)
         }
-    };
-    Ok((id, endpoint.takes.answer()))
+    }
 }
 
 /// What a request says, ready for the queue.
@@ -109,12 +127,12 @@ fn understand(endpoint: &Endpoint, request: &Request) -> Result<Understood, Refu
     // Before anything is said of them: a stranger is told nothing, and cannot fill the log.
     auth::check_params(&endpoint.auth, request, params.as_ref().ok())?;
     let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
-    let traceparent = request.header(queue_header::TRACEPARENT);
+    let traceparent = Some(request.traceparent.as_str());
     Ok(match &endpoint.takes {
         Takes::Messages(form) => {
             let message = message(endpoint, form.read(params).map_err(Refusal::Invalid)?);
             let route = Route::Incoming(message.backend.clone());
-            let queued = Message::new(&route, &message, traced(traceparent));
+            let queued = Message::new(&route, &message, queue::traced(traceparent));
             Understood::Message { message, queued }
         }
         Takes::Reports(form) => {

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use axum::{extract::State, routing::get};
+use axum::{
+    extract::State,
+    routing::{get, post},
+};
 use tokio::{io::AsyncReadExt, sync::Notify};
 
 use super::*;
@@ -10,7 +13,7 @@ use super::*;
 /// Longer than any test shall take.
 const LONG: Duration = Duration::from_secs(30);
 
-/// The page `/` tells who asks; `/slow` says that it has begun, and ends when it is told to.
+/// The page `/` tells who asks; `/read` repeats a body; `/slow` says that it has begun, and ends when it is told to.
 #[derive(Clone, Default)]
 struct Slow {
     begun: Arc<Notify>,
@@ -26,6 +29,7 @@ async fn start(head_timeout: Duration) -> (SocketAddr, Slow, Lifecycle) {
     };
     let router = Router::new()
         .route("/", get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string()))
+        .route("/read", post(async |body: String| body))
         .route("/slow", get(page))
         .with_state(slow.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,6 +119,28 @@ async fn a_refusal_reaches_a_peer_whose_body_is_not_read() {
         let mut stream = connect(address, &(head + &body)).await;
         assert!(read_to(&mut stream, "").await.starts_with("HTTP/1.1 404"));
     }
+    lifecycle.stop();
+    finished(&lifecycle).await;
+}
+
+#[tokio::test]
+async fn only_a_body_that_nobody_reads_ends_the_connection() {
+    let (address, _, lifecycle) = start(LONG).await;
+    let mut stream = connect(address, "").await;
+    let mut ask = async |head: &str, rest: &str, end: &str| {
+        stream.write_all(format!("{head}\r\n\r\n{rest}").as_bytes()).await.unwrap();
+        read_to(&mut stream, end).await
+    };
+    for (head, rest, end) in [
+        ("POST /read HTTP/1.1\r\nContent-Length: 5", "hello", "hello"),
+        ("POST /read HTTP/1.1\r\nTransfer-Encoding: chunked", "3\r\nhey\r\n0\r\n\r\n", "hey"),
+        ("GET /none HTTP/1.1", "", "\r\n\r\n"),
+        ("PUT /none HTTP/1.1\r\nContent-Length: 0", "", "\r\n\r\n"),
+    ] {
+        assert!(!ask(head, rest, end).await.contains("connection:"), "{head}");
+    }
+    let answer = ask("PUT /none HTTP/1.1\r\nContent-Length: 5", "hello", "").await;
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
     lifecycle.stop();
     finished(&lifecycle).await;
 }

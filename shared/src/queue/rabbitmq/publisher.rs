@@ -15,6 +15,7 @@ use std::{
 
 use deadpool_lapin::{Manager, Object, Pool, PoolError};
 use futures_util::{
+    FutureExt,
     future::BoxFuture,
     stream::{FuturesUnordered, StreamExt},
 };
@@ -82,10 +83,10 @@ impl Publisher {
 
     /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`
     /// is over. What was not begun by then is not sent any more.
-    pub(super) async fn publish_in_time(&self, message: Message) -> Result<(), PublishError> {
+    pub(super) fn publish_in_time(&self, message: Message) -> impl Future<Output = Result<(), PublishError>> {
         let wait = self.link.publish_wait;
-        let published = tokio::time::timeout(wait, self.publish(message, Destination::Back)).await;
-        published.unwrap_or(Err(PublishError::Timeout(wait)))
+        let published = tokio::time::timeout(wait, self.publish(message, Destination::Back));
+        published.map(move |in_time| in_time.unwrap_or(Err(PublishError::Timeout(wait))))
     }
 
     /// Returns when the message is confirmed at `destination`, or when nobody will ever know whether it is.
@@ -115,7 +116,8 @@ impl Publisher {
             let session = self.session.borrow().clone();
             let session = match session {
                 Some(session) => session,
-                None => self.next_session().await?,
+                // Seldom, and so that the future of a publish has no room for it.
+                None => Box::pin(self.next_session()).await?,
             };
             if let Ok(room) = Arc::clone(&session.room).acquire_owned().await {
                 return Ok((session, room));
