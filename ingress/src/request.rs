@@ -21,8 +21,6 @@ pub struct Request {
     pub peer: IpAddr,
     /// When its head had arrived.
     pub at: UnixMillis,
-    /// Its place in a trace: what it leads to goes on from there.
-    pub traceparent: String,
 }
 
 impl Request {

@@ -18,7 +18,7 @@ pub(crate) fn trace(headers: &HeaderMap) -> (String, Span) {
 }
 
 /// As a layer, which tells whoever looks at the request's headers after it. Providers' requests do without: a layer costs
-/// each of them two allocations, and the header as much.
+/// each of them two allocations, and the header one or two.
 pub(crate) async fn layer(mut request: Request, next: Next) -> Response {
     let (traceparent, span) = trace(request.headers());
     // Hexadecimal digits can always be written.

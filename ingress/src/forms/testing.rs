@@ -38,7 +38,6 @@ pub(crate) fn get(query: &str) -> Request {
         body: Bytes::new(),
         peer: [10, 1, 2, 3].into(),
         at: UnixMillis(1_790_000_000_123),
-        traceparent: String::new(),
     }
 }
 

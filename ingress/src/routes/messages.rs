@@ -21,7 +21,7 @@ use shared::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Endpoint, Endpoints, State, Takes, reports};
+use super::{Endpoint, State, Takes, reports};
 use crate::{
     auth, body,
     forms::{Answer, Reading, reports::Read},
@@ -53,22 +53,22 @@ async fn receive(
     let Some(endpoint) = state.endpoints.find(request.uri().path()) else {
         return refuse(Refusal::UnknownPath, None);
     };
-    let accepted = match hear(&state.endpoints, endpoint, peer, traceparent, request).await {
-        Ok(understood) => accept(&state, endpoint, understood).await,
-        Err(refusal) => Err(refusal),
+    let understood = match hear(&state, endpoint, peer, &traceparent, request).await {
+        Ok(understood) => understood,
+        Err(refusal) => return refuse(refusal, Some(endpoint)),
     };
-    match accepted {
+    match accept(&state, endpoint, understood).await {
         Ok(id) => success(id, endpoint.takes.answer()),
         Err(refusal) => refuse(refusal, Some(endpoint)),
     }
 }
 
-/// What a request says that may post to `endpoint`.
+/// Checks that a request may post to `endpoint`, reads it, and understands it.
 async fn hear(
-    endpoints: &Endpoints,
+    state: &State,
     endpoint: &Endpoint,
     peer: IpAddr,
-    traceparent: String,
+    traceparent: &str,
     request: axum::extract::Request,
 ) -> Result<Understood, Refusal> {
     let (parts, body) = request.into_parts();
@@ -82,11 +82,10 @@ async fn hear(
         body: Bytes::new(),
         peer,
         at: clock::now(),
-        traceparent,
     };
     auth::check_head(&endpoint.auth, &request)?;
-    request.body = body::read(body, endpoints.body).await?;
-    understand(endpoint, &request)
+    request.body = body::read(body, state.endpoints.body).await?;
+    understand(endpoint, &request, traceparent)
 }
 
 /// Returns when the queue has confirmed all of it.
@@ -121,18 +120,17 @@ enum Understood {
     Reports { queued: Vec<Message>, unread: Vec<Problem> },
 }
 
-fn understand(endpoint: &Endpoint, request: &Request) -> Result<Understood, Refusal> {
+fn understand(endpoint: &Endpoint, request: &Request, traceparent: &str) -> Result<Understood, Refusal> {
     auth::check_body(&endpoint.auth, request)?;
     let params = endpoint.takes.params(request);
     // Before anything is said of them: a stranger is told nothing, and cannot fill the log.
     auth::check_params(&endpoint.auth, request, params.as_ref().ok())?;
     let params = params.map_err(|problem| Refusal::Invalid(vec![problem]))?;
-    let traceparent = Some(request.traceparent.as_str());
     Ok(match &endpoint.takes {
         Takes::Messages(form) => {
             let message = message(endpoint, form.read(params).map_err(Refusal::Invalid)?);
             let route = Route::Incoming(message.backend.clone());
-            let queued = Message::new(&route, &message, queue::traced(traceparent));
+            let queued = Message::new(&route, &message, queue::traced(Some(traceparent)));
             Understood::Message { message, queued }
         }
         Takes::Reports(form) => {

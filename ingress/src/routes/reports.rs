@@ -8,14 +8,10 @@ use shared::{
 };
 
 /// Each report, in the trace of the request.
-pub(super) fn queued(
-    backend: &BackendName,
-    reports: Vec<Reported>,
-    traceparent: Option<&str>,
-) -> Vec<Message> {
+pub(super) fn queued(backend: &BackendName, reports: Vec<Reported>, traceparent: &str) -> Vec<Message> {
     let (route, now) = (Route::Report(backend.clone()), clock::now());
     let queued = |reported| {
-        Message::new(&route, &Report::of_provider(backend.clone(), reported, now), traced(traceparent))
+        Message::new(&route, &Report::of_provider(backend.clone(), reported, now), traced(Some(traceparent)))
     };
     reports.into_iter().map(queued).collect()
 }

@@ -15,8 +15,7 @@ use axum::{
     http::{HeaderValue, Request, Response, header},
 };
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 
 /// The body of the request that a connection has in hand: there is one at a time.
 #[derive(Clone, Default)]
@@ -25,13 +24,13 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Begins with the body of `request`.
+    /// From here on, the body in hand is that of `request`.
     pub(super) fn begin(&self, request: Request<Incoming>) -> Request<Body> {
         self.is_done.store(request.body().is_end_stream(), Ordering::Relaxed);
         request.map(|body| Body::new(Watched { body, reading: self.clone() }))
     }
 
-    /// What is answered, whatever became of it.
+    /// Says in the answer that the connection ends, when the body was not read to its end.
     pub(super) fn end(&self, answer: &mut Response<Body>) {
         if !self.is_done.load(Ordering::Relaxed) {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

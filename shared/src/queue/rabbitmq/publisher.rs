@@ -82,7 +82,7 @@ impl Publisher {
     }
 
     /// As [`Publisher::publish`] to where the message's route leads, but gives up waiting just before `queue.publish_timeout`
-    /// is over. What was not begun by then is not sent any more.
+    /// is over, from the call on. What was not begun by then is not sent any more.
     pub(super) fn publish_in_time(&self, message: Message) -> impl Future<Output = Result<(), PublishError>> {
         let wait = self.link.publish_wait;
         let published = tokio::time::timeout(wait, self.publish(message, Destination::Back));
@@ -116,7 +116,7 @@ impl Publisher {
             let session = self.session.borrow().clone();
             let session = match session {
                 Some(session) => session,
-                // Seldom, and so that the future of a publish has no room for it.
+                // Seldom: the future of every publish need not have the room for it.
                 None => Box::pin(self.next_session()).await?,
             };
             if let Ok(room) = Arc::clone(&session.room).acquire_owned().await {

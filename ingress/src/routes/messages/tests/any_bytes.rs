@@ -154,7 +154,6 @@ prop_compose! {
             body: body.repeat(times).into(),
             peer: [127, 0, 0, 1].into(),
             at: clock::now(),
-            traceparent: String::new(),
         }
     }
 }
