@@ -1,9 +1,6 @@
 //! `gateway` on the embedded queue: killed at any moment, and only once on a file.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use futures_util::future::join_all;
@@ -11,6 +8,7 @@ use integration_tests::{
     Provider, eventually,
     stack::{DEADLINE, Shape, Stack},
 };
+use tokio::sync::watch;
 
 /// How often the gateway is killed, and how many requests are made in each life.
 const LIVES: usize = 8;
@@ -30,7 +28,8 @@ async fn a_gateway_that_is_killed_again_and_again_loses_nothing_that_it_accepted
     let mut stack = Stack::start(Shape::Standalone, &config(&provider), &["p"]).await?;
     let (mut accepted, mut seed) = (BTreeSet::new(), 0x5eed_u64);
     for life in 0..LIVES {
-        // xorshift: the same moments in every run.
+        let (ended, mut count) = watch::channel(0);
+        // xorshift: after the same numbers of answers in every run.
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
@@ -40,10 +39,11 @@ async fn a_gateway_that_is_killed_again_and_again_loses_nothing_that_it_accepted
             let form = [("identity", text.as_str()), ("text", body.as_str())];
             // Who gets no answer may try again; only what is answered with 200 is promised.
             let answer = stack.post("/backends/p/", &form).await;
+            ended.send_modify(|count| *count += 1);
             answer.is_ok_and(|(status, _)| status == 200).then_some(text)
         }));
         let dying = async {
-            tokio::time::sleep(Duration::from_millis(seed % 150)).await;
+            count.wait_for(|count| *count >= seed % (REQUESTS as u64 + 1)).await?;
             stack.kill_first()
         };
         let (answers, killed) = tokio::join!(asking, dying);

@@ -240,13 +240,12 @@ async fn a_rolling_change_under_traffic_loses_nothing() -> Result<()> {
     let url = stack.url("/backends/p/")?;
     let (client, (stop, mut stopped)) = (stack.client().clone(), tokio::sync::oneshot::channel::<()>());
     let traffic = async {
-        let mut count = 0;
+        let (mut count, mut pace) = (0, tokio::time::interval(Duration::from_millis(10)));
         while stopped.try_recv().is_err() {
             let form = [("identity", "1".to_owned()), ("text", format!("echo {count}"))];
             ensure!(client.post(&url).form(&form).send().await?.status().is_success());
             count += 1;
-            // A pace, and not a wait for anything.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pace.tick().await;
         }
         Ok(count)
     };
